@@ -1,0 +1,1 @@
+"""The world: one outside system a file, one home a library. Adapters never decide."""

@@ -1,0 +1,1 @@
+"""Terminal edge: a client of the HTTP API, and the composition of `serve`."""

@@ -1,0 +1,1 @@
+"""Nouns: what the agent talks about. Frozen, typed, no input or output."""

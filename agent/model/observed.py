@@ -1,0 +1,76 @@
+"""Observed: one frozen snapshot of what the world holds for one environment, read just now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent.model.names import Revision
+from agent.model.release import Release
+from agent.model.route import RouteTable
+
+
+class ContainerState(StrEnum):
+    """The engine's own words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class Health(StrEnum):
+    """The engine's verdict; NONE where the container has no health check."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One line of the engine's container list, decoded; never the fruit of an inspect."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    state: ContainerState
+    health: Health
+    exit_code: int | None
+    image_id: str
+    created_at: int  # seconds since the epoch
+    labels: Mapping[str, str]
+    addresses: Mapping[str, str]  # network name -> IPv4 address, while running
+    status: str = ""  # the engine's sentence: "Up 3 minutes (healthy)"
+
+    @property
+    def running(self) -> bool:
+        return self.state is ContainerState.RUNNING
+
+    @property
+    def label_slug(self) -> str:
+        return self.labels.get("butai.slug", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one look at git, Docker and Traefik's folder found for one environment."""
+
+    containers: tuple[Container, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)  # tag -> image id, of those the release names
+    own_images: tuple[str, ...] = ()  # every tag on this engine that was built for this environment
+    release: Release | None = None  # of the target revision, if it was read already
+    checkout: Revision | None = None  # what the worktree holds; None when there is none
+    routed: RouteTable | None = None  # what Traefik's file says
+    edge_networks: frozenset[str] = frozenset()  # networks that Traefik is joined to
+    listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now
+    confirmed: bool = False  # Traefik answered with the routed revision
+    deaths: Mapping[str, int] = field(default_factory=dict)  # container id -> exits seen in this deployment

@@ -1,0 +1,88 @@
+"""Release: what one revision's compose file means on this host, checked and ready to build and create.
+
+Made by policy and overlay from the resolved compose model; everything after it works from this
+alone, so nothing in the checkout can change it between check and use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from agent.model.names import Revision, Slug
+
+
+class Condition(StrEnum):
+    """What a service must see of a service it depends on (the Compose specification's words)."""
+
+    STARTED = "service_started"
+    HEALTHY = "service_healthy"
+    COMPLETED = "service_completed_successfully"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    service: str
+    condition: Condition
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSpec:
+    """How to make a service's image. Paths are relative to the root of the repository; "." is the root."""
+
+    context: str
+    dockerfile: str  # relative to the context, as Compose has it
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    no_cache: bool = False
+    pull: bool = False
+    inline: str = ""  # dockerfile_inline
+    needs_session: bool = False  # secrets, ssh, additional contexts: only the Compose CLI can build these
+    raw: Mapping[str, Any] = field(default_factory=dict)  # the checked `build:` section, for that fallback
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service as it will run here."""
+
+    name: str
+    image: str  # the tag to run: ours when built, the compose file's otherwise
+    build: BuildSpec | None
+    config_hash: str  # of the canonical service, without revision, deployment and image identity
+    depends_on: tuple[Dependency, ...] = ()
+    ports: tuple[int, ...] = ()  # container ports: `ports:` first, then `expose:`
+    public: bool = False  # has `ports:`: gets a hostname of its own
+    has_healthcheck: bool = False
+    one_shot: bool = False  # somebody waits for its completion
+    replicas: int = 1
+    in_place: str = ""  # why it cannot run twice ("writes the volume data"); empty: it is swapped
+    bind_sources: tuple[str, ...] = ()  # paths in the checkout that it mounts, relative to its root
+    stop_grace_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A revision as this host will run it. `model` is the canonical compose model without `build:` sections."""
+
+    slug: Slug
+    stack: str
+    revision: Revision
+    services: tuple[ServiceSpec, ...]
+    model: Mapping[str, Any]
+    networks: tuple[str, ...] = ()  # real names, the entry service's first
+    volumes: tuple[str, ...] = ()
+    entry_service: str = ""
+    entry_port: int = 0
+    notices: tuple[str, ...] = ()
+
+    def service(self, name: str) -> ServiceSpec:
+        """The service called `name`; KeyError when there is none."""
+        for spec in self.services:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)

@@ -1,0 +1,1 @@
+"""Decisions: pure functions with printable results. No library, no clock, no I/O."""

@@ -1,0 +1,70 @@
+"""Plan: what to do next for one environment, why, and how it prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent.model.deployment import Failure
+
+
+class Verb(StrEnum):
+    """One action on one system each; the executor has one method for each."""
+
+    FETCH = "fetch"
+    READ = "read"
+    BUILD = "build"
+    PULL = "pull"
+    CHECKOUT = "checkout"
+    CREATE = "create"
+    START = "start"
+    STOP = "stop"
+    UNPAUSE = "unpause"
+    JOIN = "join"  # Traefik into a network of the environment
+    ROUTE = "route"
+    REMOVE = "remove"  # containers
+    UNTAG = "untag"
+    LEAVE = "leave"  # Traefik out of a network
+    REMOVE_NETWORK = "remove network"
+    REMOVE_VOLUME = "remove volume"
+    REMOVE_CHECKOUT = "remove checkout"
+    FORGET = "forget"  # the row itself
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action and why. `subject` is what it acts on, in words; `targets` are ids, names or tags."""
+
+    verb: Verb
+    subject: str
+    cause: str
+    targets: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject}: {self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps that may all run now, side by side; an empty plan means converged.
+
+    `waiting` says what is being waited for when there is nothing to do yet, and `look_again_s` when
+    to look at the latest. `failure` is the verdict that this revision cannot go on stage.
+    """
+
+    steps: tuple[Step, ...] = ()
+    waiting: tuple[str, ...] = ()
+    look_again_s: float | None = None
+    failure: Failure | None = None
+    kept: tuple[str, ...] = field(default=())  # services left alone, for the record
+
+    @property
+    def converged(self) -> bool:
+        return not self.steps and not self.waiting and self.failure is None
+
+    def __str__(self) -> str:
+        lines = [str(step) for step in self.steps]
+        lines += [f"wait for {what}" for what in self.waiting]
+        if self.failure is not None:
+            lines.append(f"fail: {self.failure.message}")
+        return "\n".join(lines) or "nothing to do"

@@ -1,0 +1,218 @@
+"""What the runtime needs of the world, in its own words. Adapters satisfy these without knowing them.
+
+Every method may raise OutsideError (retried) and, where said, DeployError (the branch's author must
+act) or CancelledError (a newer wish). None of them retries by itself, none of them decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.model.deployment import Commit
+from agent.model.names import Hostname, Revision, Slug
+from agent.model.observed import Container
+from agent.model.release import BuildSpec
+from agent.model.route import RouteTable
+
+
+class Cancel(Protocol):
+    """Tells work in progress that a newer wish made it pointless."""
+
+    def cancelled(self) -> bool: ...
+
+    def on_cancel(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Run `act` once when cancelled (at once when it already is); the result takes it back."""
+        ...
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Wall time, UTC, aware."""
+        ...
+
+    def monotonic(self) -> float: ...
+
+
+class Git(Protocol):
+    """One bare mirror per project and one worktree per environment. Revisions are read from the mirror only."""
+
+    def branches(self, project: str) -> Mapping[str, Revision]:
+        """One complete `ls-remote` of the heads. Never returns a partial or, from a remote with no heads, a false listing."""
+        ...
+
+    def fetch(self, project: str, branch: str) -> Revision | None:
+        """Fetch exactly refs/heads/<branch>; None when the remote answers and has no such branch."""
+        ...
+
+    def commit(self, project: str, revision: Revision) -> Commit: ...
+
+    def files(self, project: str, revision: Revision) -> Mapping[str, str]:
+        """Every path of the revision with its git mode ("100644", "100755", "120000", "160000")."""
+        ...
+
+    def read(self, project: str, revision: Revision, path: str, *, limit: int) -> bytes | None:
+        """A file's bytes at that revision; None when absent; DeployError when over `limit` bytes or not a regular file."""
+        ...
+
+    def archive(self, project: str, revision: Revision, *, under: str = "") -> Iterator[bytes]:
+        """`git archive` as tar chunks, paths relative to `under`. Closing the iterator ends the process."""
+        ...
+
+    def checkout(self, project: str, slug: Slug, revision: Revision) -> str:
+        """Make the environment's worktree hold `revision`, in place: untracked files stay.
+
+        Edits to tracked files are first kept under refs/butai/edits/<slug>/<UTC time>; returns that ref, or "".
+        """
+        ...
+
+    def checkout_revision(self, project: str, slug: Slug) -> Revision | None: ...
+
+    def checkout_dir(self, project: str, slug: Slug) -> Path: ...
+
+    def remove_checkout(self, project: str, slug: Slug) -> None: ...
+
+    def changed(self, project: str, old: Revision, new: Revision) -> int:
+        """How many paths differ."""
+        ...
+
+
+class Compose(Protocol):
+    """The official Compose plugin: the only reader of compose files, the only creator of containers."""
+
+    def resolve(
+        self,
+        directory: Path,
+        *,
+        files: Sequence[str],
+        profiles: Sequence[str],
+        environment: Mapping[str, str],
+        stack: str,
+    ) -> Mapping[str, Any]:
+        """`compose config --format json` on files in `directory`; paths in the result are absolute. DeployError when refused."""
+        ...
+
+    def create(self, stack: str, model_path: Path, *, scale: Mapping[str, int], cancel: Cancel) -> None:
+        """Create networks, volumes and the missing containers up to `scale`; existing containers are never touched."""
+        ...
+
+    def build(
+        self, model_path: Path, service: str, *, on_line: Callable[[str], None], cancel: Cancel, timeout_s: float
+    ) -> None:
+        """`compose build SERVICE`: the fallback for what needs a client session. DeployError with the failing step."""
+        ...
+
+
+class Engine(Protocol):
+    """Docker Engine through docker-py's low-level client."""
+
+    def containers(self, filters: Mapping[str, str]) -> tuple[Container, ...]:
+        """One list call; `filters` are labels (name -> value, "" for any value). Stopped ones included."""
+        ...
+
+    def images(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Tag -> image id of the images that carry all these labels."""
+        ...
+
+    def image_id(self, reference: str) -> str | None: ...
+
+    def networks(self, labels: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+        """Network name -> its IPv4 subnets."""
+        ...
+
+    def volumes(self, labels: Mapping[str, str]) -> tuple[str, ...]: ...
+
+    def build(
+        self,
+        spec: BuildSpec,
+        context: Iterable[bytes],
+        *,
+        tag: str,
+        on_line: Callable[[str], None],
+        cancel: Cancel,
+        timeout_s: float,
+    ) -> str:
+        """Build over `/build?version=2`; the image id. `context` is an unfiltered tar of the context directory,
+
+        filtered here by the `.dockerignore` found in it. DeployError names the failing step and carries its last lines.
+        """
+        ...
+
+    def pull(self, reference: str, *, platform: str, on_line: Callable[[str], None], cancel: Cancel) -> str: ...
+
+    def untag(self, reference: str) -> None: ...
+
+    def start(self, container: str) -> None:
+        """Start it; DeployError when the engine says that the command or a mount is wrong."""
+        ...
+
+    def stop(self, container: str, *, grace_s: float) -> None: ...
+
+    def unpause(self, container: str) -> None: ...
+
+    def remove(self, container: str) -> None:
+        """Remove with its anonymous volumes; gone already is fine."""
+        ...
+
+    def logs(
+        self, container: str, *, tail: int | None, since: float | None = None, timestamps: bool = False
+    ) -> list[str]:
+        """The last lines of standard output and error, decoded, without terminal escapes."""
+        ...
+
+    def follow(self, container: str, *, tail: int | None) -> Iterator[bytes]:
+        """Log lines as they come, until the container ends or the iterator is closed."""
+        ...
+
+    def connect(self, network: str, container: str) -> None:
+        """Join; being joined already is fine."""
+        ...
+
+    def disconnect(self, network: str, container: str) -> None: ...
+
+    def remove_network(self, network: str) -> None: ...
+
+    def remove_volume(self, volume: str) -> None: ...
+
+    def stats(self, container: str) -> Mapping[str, float]:
+        """`one_shot` numbers: memory_bytes, memory_limit_bytes, cpu_seconds, pids."""
+        ...
+
+    def events(self, stop: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:
+        """Container events of this instance as the engine's dicts; ends when the connection does. A hint, never the truth."""
+        ...
+
+
+class Edge(Protocol):
+    """Traefik: its container, its folder of routes, and what it answers."""
+
+    def ensure(self) -> None:
+        """Make Traefik run as configured (network, container, static settings); nothing to do is fast."""
+        ...
+
+    @property
+    def container(self) -> str:
+        """Name of Traefik's container; "" when somebody else runs it."""
+        ...
+
+    def joined(self) -> frozenset[str]:
+        """Networks that Traefik is attached to, now."""
+        ...
+
+    def read(self, slug: Slug) -> RouteTable | None: ...
+
+    def slugs(self) -> tuple[Slug, ...]:
+        """Every environment that has a route file."""
+        ...
+
+    def write(self, table: RouteTable) -> None:
+        """Validate, then replace the environment's file in one rename."""
+        ...
+
+    def remove(self, slug: Slug) -> None: ...
+
+    def serving(self, hostname: Hostname) -> tuple[int, str]:
+        """Status and X-Butai-Revision that Traefik answers for `hostname`; (0, "") when it does not answer."""
+        ...

@@ -1,0 +1,1 @@
+"""Memory: the wish and the history, in SQLite; never the world."""

@@ -1,0 +1,1 @@
+"""HTTP edge: verify, parse, call an operation, answer."""
