@@ -1,0 +1,293 @@
+"""What a person or a forge can ask. Writes the wish and an event, wakes the controller, answers at once.
+
+Nothing here talks to git, Docker or Slack: a request is a few rows, so it is answered in
+milliseconds and survives everything that happens afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from agent.config import Settings
+from agent.errors import RequestError
+from agent.model.deployment import Deployment, Phase
+from agent.model.environment import Environment, Wanted
+from agent.model.names import Slug
+from agent.model.notice import Notice
+from agent.model.slug import slug_for
+from agent.planning.addresses import block_count
+from agent.planning.branches import check_branch, matches, nearest
+from agent.runtime.ports import Clock
+from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a request: the wish is written; `text` says so in one sentence."""
+
+    environment: Environment
+    deployment: Deployment | None
+    new: bool
+    text: str
+
+
+class Operations:
+    """Every trigger is one of these calls, whoever makes it.
+
+    `wake` tells the controller that an environment has something new, `poke` the poller that a
+    project's branches should be listed now. Both only set a flag.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        store: Store,
+        clock: Clock,
+        wake: Callable[[Slug], None],
+        poke: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+        self._poke = poke
+
+    def deploy(
+        self, branch: str, *, project: str | None, caller: str, notice: Notice | None = None
+    ) -> Accepted:
+        """Put a branch on stage, or bring it up to date. RequestError: bad name, unknown project, no room."""
+        branch = check_branch(branch)
+        name = self._project_of(branch, project)
+        with self._store.transaction():
+            known = self._store.environments.find(branch, project=name)
+            environment = known[0] if known else self._create(name, branch, caller)
+            environment = self._store.environments.update(
+                environment.slug, wanted=Wanted.RUNNING, failed_revision=None, failed_config=""
+            )
+            environment = self._store.environments.ask(environment.slug)
+            deployment = self._begin(environment, cause=f"asked by {caller}", caller=caller)
+            self._record(environment, "deploy", caller=caller, notice=notice, text=f"{branch} asked for")
+        self._wake(environment.slug)
+        verb = "Updating" if known else "Deploying"
+        return Accepted(environment, deployment, not known, f"{verb} `{branch}` of {name}.")
+
+    def redeploy(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Build again and replace every container, data kept."""
+        with self._store.transaction():
+            environment = self._existing(slug)
+            self._store.environments.update(
+                slug,
+                wanted=Wanted.RUNNING,
+                salt=environment.salt + 1,
+                failed_revision=None,
+                failed_config="",
+                repairs=0,
+            )
+            environment = self._store.environments.ask(slug)
+            self._supersede(slug)
+            deployment = self._begin(environment, cause=f"redeploy asked by {caller}", caller=caller)
+            self._record(environment, "redeploy", caller=caller, notice=notice, text="redeploy asked for")
+        self._wake(slug)
+        return Accepted(environment, deployment, False, f"Redeploying `{environment.branch}`.")
+
+    def sleep(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Stop its containers and keep its data."""
+        with self._store.transaction():
+            self._existing(slug)
+            self._supersede(slug)
+            environment = self._store.environments.update(slug, wanted=Wanted.ASLEEP)
+            self._record(environment, "sleep", caller=caller, notice=notice, text="sleep asked for")
+        self._wake(slug)
+        return Accepted(environment, None, False, f"Putting `{environment.branch}` to sleep; its data is kept.")
+
+    def wake(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Run a sleeping environment again, at the newest revision of its branch."""
+        with self._store.transaction():
+            environment = self._existing(slug)
+            if environment.wanted is Wanted.RUNNING and self._store.deployments.current(slug) is None:
+                self._record(environment, "wake", caller=caller, notice=None, text="wake asked for: awake already")
+                return Accepted(environment, None, False, f"`{environment.branch}` is awake already.")
+            environment = self._store.environments.update(slug, wanted=Wanted.RUNNING, repairs=0)
+            deployment = self._begin(environment, cause=f"woken by {caller}", caller=caller)
+            self._record(environment, "wake", caller=caller, notice=notice, text="wake asked for")
+        self._wake(slug)
+        return Accepted(environment, deployment, False, f"Waking `{environment.branch}`.")
+
+    def pin(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Keep it at the revision it has: pushes are ignored until it is unpinned."""
+        return self._set_pinned(slug, True, caller=caller, notice=notice)
+
+    def unpin(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Follow pushes again, beginning with those that were missed."""
+        return self._set_pinned(slug, False, caller=caller, notice=notice)
+
+    def destroy(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
+        """Remove the environment with its data. Asking twice is the same as asking once."""
+        with self._store.transaction():
+            self._existing(slug)
+            self._supersede(slug)
+            environment = self._store.environments.update(slug, wanted=Wanted.ABSENT)
+            self._record(environment, "destroy", caller=caller, notice=notice, text="destroy asked for")
+        self._wake(slug)
+        return Accepted(environment, None, False, f"Removing `{environment.branch}` and its data.")
+
+    def push(self, project: str, branch: str, *, deleted: bool, caller: str) -> Slug | None:
+        """A branch may have moved. A hint: what to deploy is always read from the remote afterwards."""
+        if deleted:
+            self._poke(project)
+            return None
+        known = self._store.environments.find(branch, project=project)
+        if known:
+            return self._pushed(known[0], caller=caller)
+        patterns = self._settings().projects[project].auto_deploy
+        if not matches(patterns, branch):
+            return None
+        cause = "first push of a branch that matches auto_deploy"
+        with self._store.transaction():
+            environment = self._create(project, check_branch(branch), caller)
+            environment = self._store.environments.ask(environment.slug)
+            self._begin(environment, cause=cause, caller=caller)
+            self._record(environment, "deploy", caller=caller, notice=None, text=cause)
+        self._wake(environment.slug)
+        return environment.slug
+
+    def find(self, reference: str, *, project: str | None = None) -> Environment:
+        """The environment that a person means by a slug or a branch. RequestError 404 or 409."""
+        found = self._store.environments.find(reference, project=project)
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            projects = ", ".join(sorted(environment.project for environment in found))
+            raise RequestError(
+                f"Branch `{reference}` is on stage for several projects: {projects}.",
+                hint="Name the project as well.",
+                code="ambiguous-branch",
+                http_status=409,
+            )
+        for environment in self._store.environments.all():
+            if environment.slug == reference and project in (None, environment.project):
+                return environment
+        names = [environment.branch for environment in self._store.environments.all()]
+        raise RequestError(
+            f"No environment for `{reference}`.",
+            hint=_suggest("On stage", nearest(reference, names)) or "Deploy it first.",
+            code="no-such-environment",
+            http_status=404,
+        )
+
+    def branches(self, project: str | None, *, near: str = "") -> tuple[tuple[str, str], ...]:
+        """(project, branch) pairs from the cached listings, nearest to `near` first."""
+        wanted = [project] if project else sorted(self._settings().projects)
+        pairs = [(name, branch) for name in wanted for branch in sorted(self._store.branches.of(name))]
+        if not near:
+            return tuple(pairs)
+        order = nearest(near, [branch for _, branch in pairs], limit=len(pairs))
+        return tuple((name, branch) for wish in dict.fromkeys(order) for name, branch in pairs if branch == wish)
+
+    def _create(self, project: str, branch: str, caller: str) -> Environment:
+        settings = self._settings()
+        if len(self._store.environments.all()) >= settings.limits.environments:
+            raise RequestError(
+                f"This host holds its limit of {settings.limits.environments} environments.",
+                hint="Destroy one that nobody needs, or raise limits.environments.",
+                code="too-many-environments",
+                http_status=409,
+            )
+        return self._store.environments.create(
+            project=project,
+            branch=branch,
+            slugs=slug_for(branch, project=project, template=settings.projects[project].hostname),
+            caller=caller,
+            now=self._clock.now(),
+            blocks=block_count(settings.docker.address_pool, settings.docker.block_prefix),
+        )
+
+    def _project_of(self, branch: str, project: str | None) -> str:
+        projects = self._settings().projects
+        if project is not None:
+            if project in projects:
+                return project
+            raise RequestError(
+                f"No project `{project}`.",
+                hint=_suggest("Projects", sorted(projects)),
+                code="no-such-project",
+                http_status=404,
+            )
+        if len(projects) == 1:
+            return next(iter(projects))
+        holders = [name for name in sorted(projects) if branch in self._store.branches.of(name)]
+        if len(holders) == 1:
+            return holders[0]
+        if holders:
+            raise RequestError(
+                f"Branch `{branch}` exists in several projects: {', '.join(holders)}.",
+                hint="Name the project as well.",
+                code="ambiguous-branch",
+                http_status=409,
+            )
+        known = [name for pair in self.branches(None, near=branch)[:5] for name in (f"{pair[1]} ({pair[0]})",)]
+        raise RequestError(
+            f"No project has a branch `{branch}`.",
+            hint=_suggest("Nearest", known) or "Name the project as well.",
+            code="no-such-branch",
+            http_status=404,
+        )
+
+    def _begin(self, environment: Environment, *, cause: str, caller: str) -> Deployment:
+        """The deployment that will answer this request: a waiting one is joined, not doubled."""
+        current = self._store.deployments.current(environment.slug)
+        if current is not None:
+            return current
+        return self._store.deployments.begin(environment, cause=cause, caller=caller, now=self._clock.now())
+
+    def _supersede(self, slug: Slug) -> None:
+        current = self._store.deployments.current(slug)
+        if current is not None:
+            self._store.deployments.finish(current.id, Phase.SUPERSEDED, now=self._clock.now())
+
+    def _pushed(self, environment: Environment, *, caller: str) -> Slug | None:
+        if environment.pinned:
+            self._store.events.add(
+                "push",
+                slug=environment.slug,
+                caller=caller,
+                text="push ignored: the environment is pinned",
+                at=self._clock.now(),
+            )
+            return None
+        self._store.environments.ask(environment.slug)
+        self._wake(environment.slug)
+        return environment.slug
+
+    def _set_pinned(self, slug: Slug, pinned: bool, *, caller: str, notice: Notice | None) -> Accepted:
+        with self._store.transaction():
+            self._existing(slug)
+            environment = self._store.environments.update(slug, pinned=pinned)
+            if not pinned:
+                environment = self._store.environments.ask(slug)
+            kind = "pin" if pinned else "unpin"
+            self._record(environment, kind, caller=caller, notice=None, text=f"{kind} asked for")
+        self._wake(slug)
+        text = "is pinned: pushes are ignored" if pinned else "follows pushes again"
+        return Accepted(environment, None, False, f"`{environment.branch}` {text}.")
+
+    def _existing(self, slug: Slug) -> Environment:
+        environment = self._store.environments.get(slug)
+        if environment is None:
+            return self.find(slug)
+        return environment
+
+    def _record(
+        self, environment: Environment, kind: str, *, caller: str, notice: Notice | None, text: str
+    ) -> None:
+        now = self._clock.now()
+        self._store.events.add(kind, slug=environment.slug, caller=caller, text=text, at=now)
+        if notice is not None:
+            self._store.notices.open(environment.slug, notice, request=environment.request, kind=kind, now=now)
+
+
+def _suggest(label: str, names: Iterable[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"{label}: {listed}." if listed else ""
