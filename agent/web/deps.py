@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from flask import request
 
@@ -25,7 +26,8 @@ class Deps:
     """`settings` is asked at each request: it changes while the agent runs.
 
     `edge_addresses` are Traefik's addresses in the address pool: the only ones of the pool that may
-    talk to the agent over TCP; everything else in the pool is somebody's container.
+    talk to the agent over TCP; everything else in the pool is somebody's container. `stopping` ends
+    requests that wait for news.
     """
 
     settings: Callable[[], Settings]
@@ -35,6 +37,7 @@ class Deps:
     clock: Clock
     notifier: Notifier
     edge_addresses: Callable[[], frozenset[str]] = frozenset
+    stopping: Event = field(default_factory=Event)
 
 
 def on_socket() -> bool:
