@@ -1,1 +1,52 @@
-"""Memory: the wish and the history, in SQLite; never the world."""
+"""Memory: the wish and the history, in SQLite; never the world.
+
+`Store` is the only thing other layers see of it. It keeps what it is given and never knows why.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from agent.store.branches import Branches
+from agent.store.database import Database
+from agent.store.deployments import Deployments
+from agent.store.environments import Environments
+from agent.store.events import Events
+from agent.store.notices import Notices
+from agent.store.outbox import Outbox, Outgoing
+from agent.store.seen import Seen
+
+__all__ = ["Outgoing", "Store"]
+
+
+class Store:
+    """Every repository over one database file, usable from any thread.
+
+    Each call is durable when it returns. Every method may raise OutsideError (disk full, locked for
+    too long: try again) and StateError (damaged).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+        self.environments = Environments(self._database)
+        self.deployments = Deployments(self._database)
+        self.events = Events(self._database)
+        self.notices = Notices(self._database)
+        self.outbox = Outbox(self._database)
+        self.branches = Branches(self._database)
+        self.seen = Seen(self._database)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Check, migrate and open the file, made when absent. StateError when damaged or written by a newer agent."""
+        store = cls(path)
+        store._database.open()
+        return store
+
+    def close(self) -> None:
+        self._database.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Everything inside happens or nothing does. Takes the one write lock at once: keep it short, no I/O inside."""
+        return self._database.transaction()

@@ -1,0 +1,171 @@
+"""The one home of sqlite3: one connection per thread, transactions, migrations, and what its errors mean.
+
+A write that returned survives a power cut (`synchronous=FULL`: with NORMAL, WAL may lose the last
+commits, https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent.errors import AgentError, OutsideError, StateError
+from agent.store.schema import MIGRATIONS
+
+Value = str | int | float | bytes | None
+Row = sqlite3.Row
+
+_BUSY_TIMEOUT_S = 10.0
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_OUTSIDE = {
+    sqlite3.SQLITE_BUSY: "another process holds its lock",
+    sqlite3.SQLITE_LOCKED: "another process holds its lock",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+}
+
+
+class DuplicateError(Exception):
+    """A constraint of the schema refused the row; the repository that wrote it knows what that means."""
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly, so that those of ended threads are closed and forgotten."""
+
+
+class Database:
+    """One database file; `open` comes first. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the file when absent, check it, migrate it. StateError when damaged or newer than this code."""
+        with self._translated():
+            # Created here for its mode: SQLite gives its -wal and -shm files the same one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            [verdict, *_] = self.run("PRAGMA quick_check(1)")
+        if verdict[0] != "ok":
+            raise self._damaged(str(verdict[0]))
+        self._migrate()
+
+    def close(self) -> None:
+        """Close the connections of all threads; none of them may be in use."""
+        with self._lock:
+            for connection in list(self._connections):
+                connection.close()
+            self._connections.clear()
+        self._local = threading.local()
+
+    def run(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Execute one statement and return its rows (use RETURNING with writes)."""
+        with self._translated():
+            return self._connection().execute(sql, values).fetchall()
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        with self._translated():
+            self._connection().executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. One inside another, in the same thread, is part of the outer one."""
+        if self._connection().in_transaction:
+            yield
+            return
+        # IMMEDIATE: a reader that becomes a writer halfway fails at once, whatever the busy timeout.
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.run("COMMIT")
+        finally:
+            if self._connection().in_transaction:  # left by an exception, a failed COMMIT included
+                self.run("ROLLBACK")
+
+    def _connection(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._translated():
+                connection = self._local.connection = self._connect()
+        return connection
+
+    def _connect(self) -> _Connection:
+        # isolation_level None: this module says BEGIN. The threads check is off only for `close`.
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        with self._lock:
+            self._connections.add(connection)
+        return connection
+
+    def _migrate(self) -> None:
+        version = self._version()
+        if version > len(MIGRATIONS):
+            raise StateError(
+                f"The database {self._path} was written by a newer version of the agent"
+                f" (schema {version}, this one knows {len(MIGRATIONS)}).",
+                hint="Install that version again, or restore a copy of the database made before it.",
+                code="database-newer",
+            )
+        for number in range(version + 1, len(MIGRATIONS) + 1):
+            with self.transaction():
+                if self._version() >= number:  # another process was faster
+                    continue
+                for statement in MIGRATIONS[number - 1]:
+                    self.run(statement)
+                self.run(f"PRAGMA user_version = {number}")
+
+    def _version(self) -> int:
+        [row] = self.run("PRAGMA user_version")
+        return int(row[0])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._meaning(error) from error
+        except OSError as error:
+            raise OutsideError(
+                f"The database {self._path} cannot be opened: {error.strerror}.",
+                hint="Check that the state directory exists and belongs to the agent's user.",
+                code="database-unavailable",
+            ) from error
+
+    def _meaning(self, error: sqlite3.Error) -> Exception:
+        primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest are details of it
+        if primary == sqlite3.SQLITE_CONSTRAINT:
+            return DuplicateError(str(error))
+        if primary in _DAMAGED:
+            return self._damaged(str(error))
+        if primary in _OUTSIDE:
+            return OutsideError(
+                f"The database {self._path} cannot be used: {_OUTSIDE[primary]}.",
+                hint="Free some space or end the other process; the agent tries again by itself.",
+                code="database-unavailable",
+            )
+        return StateError(f"The database {self._path} refused a statement: {error}.", code="database-broken")
+
+    def _damaged(self, detail: str) -> AgentError:
+        return StateError(
+            f"The database {self._path} is damaged: {detail}.",
+            hint="Move it away and run `butai rebuild-database`: it reads the environments back from Docker.",
+            code="database-damaged",
+        )

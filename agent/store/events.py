@@ -1,0 +1,51 @@
+"""The audit trail: appended to, read, never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from agent.model.event import Event
+from agent.store.columns import from_json, from_time, to_time
+from agent.store.database import Database
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Events:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, kind: str, *, slug: str = "", caller: str, text: str, now: datetime, data: Mapping[str, Any] = _NOTHING
+    ) -> int:
+        """Its id, larger than that of every event before."""
+        [row] = self._database.run(
+            "INSERT INTO events (at, kind, slug, caller, text, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            (from_time(now), kind, str(slug), caller, text, from_json(data)),
+        )
+        return int(row[0])
+
+    def list(self, *, after: int = 0, slug: str = "", limit: int = 100) -> tuple[Event, ...]:
+        """The first `limit` events after the id `after`; without one, the newest `limit`. In their order."""
+        order = "ASC" if after else "DESC"
+        rows = self._database.run(
+            f"SELECT * FROM events WHERE id > ?1 AND (?2 = '' OR slug = ?2) ORDER BY id {order} LIMIT ?3",  # noqa: S608
+            (after, str(slug), limit),
+        )
+        events = [
+            Event(
+                id=row["id"],
+                at=to_time(row["at"]),
+                kind=row["kind"],
+                slug=row["slug"],
+                caller=row["caller"],
+                text=row["text"],
+                data=json.loads(row["data"]),
+            )
+            for row in rows
+        ]
+        return tuple(events if after else reversed(events))

@@ -1,0 +1,23 @@
+"""Which signed requests were taken already: the same one a second time is a replay."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from agent.store.columns import from_time
+from agent.store.database import Database
+
+
+class Seen:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remember(self, digest: str, now: datetime, keep_s: float = 600) -> bool:
+        """True the first time, False when `digest` was there already. Forgotten after `keep_s` seconds."""
+        with self._database.transaction():
+            self._database.run("DELETE FROM seen WHERE until <= ?", (from_time(now),))
+            rows = self._database.run(
+                "INSERT INTO seen (digest, until) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+                (digest, from_time(now + timedelta(seconds=keep_s))),
+            )
+        return bool(rows)
