@@ -34,6 +34,7 @@ class Environment:
     fetched: int = 0  # the `request` that the last fetch answered
     revision: Revision | None = None  # the branch's head as last fetched: what we want to run
     deployed_revision: Revision | None = None  # the last good one: what serves until something better does
+    deployed_salt: int = 0  # the `salt` under which it became good
     failed_revision: Revision | None = None  # refused: not tried again until something is asked or pushed
     failed_config: str = ""  # the settings' fingerprint under which it failed
     missing: int = 0  # complete listings in a row without this branch

@@ -73,4 +73,7 @@ class Observed:
     edge_networks: frozenset[str] = frozenset()  # networks that Traefik is joined to
     listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now
     confirmed: bool = False  # Traefik answered with the routed revision
+    has_files: bool = False  # whether a worktree directory or release files are left
+    started: frozenset[str] = frozenset()  # containers that this deployment has started
     deaths: Mapping[str, int] = field(default_factory=dict)  # container id -> exits seen in this deployment
+    starting_s: float = 0.0  # how long this deployment has been starting containers

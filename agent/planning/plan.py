@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.model.deployment import Failure
+from agent.model.route import RouteTable
 
 
 class Verb(StrEnum):
@@ -22,6 +23,7 @@ class Verb(StrEnum):
     UNPAUSE = "unpause"
     JOIN = "join"  # Traefik into a network of the environment
     ROUTE = "route"
+    UNROUTE = "unroute"
     REMOVE = "remove"  # containers
     UNTAG = "untag"
     LEAVE = "leave"  # Traefik out of a network
@@ -56,7 +58,9 @@ class Plan:
     waiting: tuple[str, ...] = ()
     look_again_s: float | None = None
     failure: Failure | None = None
-    kept: tuple[str, ...] = field(default=())  # services left alone, for the record
+    live: bool = False  # the target answers at its URL; what is left is tidying up
+    kept: tuple[str, ...] = ()  # services left alone, for the record
+    route: RouteTable | None = None  # what the step ROUTE writes
 
     @property
     def converged(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
 
@@ -19,6 +18,7 @@ from agent.planning import reconcile
 from agent.planning.plan import Plan
 from agent.runtime.observer import Observer
 from agent.runtime.ports import Clock, Engine
+from agent.runtime.steplog import log_path
 from agent.store import Store
 
 
@@ -141,7 +141,7 @@ class Inspector:
 
     def build_log(self, deployment_id: int, *, offset: int = 0) -> tuple[str, int]:
         """Text of the step log since `offset` bytes, and the next offset."""
-        path = build_log_path(self._settings().state_dir, deployment_id)
+        path = log_path(self._settings().state_dir, deployment_id)
         if not path.exists():
             return "", 0
         with path.open("rb") as file:
@@ -181,9 +181,6 @@ class Inspector:
         )
 
 
-def build_log_path(state_dir: Path, deployment_id: int) -> Path:
-    """Where a deployment's step log lives."""
-    return state_dir / "logs" / f"{deployment_id}.log"
 
 
 def _summary(environment: Environment, deployment: Deployment | None) -> str:

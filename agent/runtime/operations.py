@@ -66,7 +66,8 @@ class Operations:
             environment = self._store.environments.update(
                 environment.slug, wanted=Wanted.RUNNING, failed_revision=None, failed_config=""
             )
-            environment = self._store.environments.ask(environment.slug)
+            if not environment.pinned:
+                environment = self._store.environments.ask(environment.slug)
             deployment = self._begin(environment, cause=f"asked by {caller}", caller=caller)
             self._record(environment, "deploy", caller=caller, notice=notice, text=f"{branch} asked for")
         self._wake(environment.slug)
@@ -85,7 +86,9 @@ class Operations:
                 failed_config="",
                 repairs=0,
             )
-            environment = self._store.environments.ask(slug)
+            environment = self._existing(slug)
+            if not environment.pinned:
+                environment = self._store.environments.ask(slug)
             self._supersede(slug)
             deployment = self._begin(environment, cause=f"redeploy asked by {caller}", caller=caller)
             self._record(environment, "redeploy", caller=caller, notice=notice, text="redeploy asked for")

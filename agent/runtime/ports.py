@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent.model.deployment import Commit
-from agent.model.names import Hostname, Revision, Slug
+from agent.model.names import Revision, Slug
 from agent.model.observed import Container
 from agent.model.release import BuildSpec
 from agent.model.route import RouteTable
@@ -26,6 +26,12 @@ class Cancel(Protocol):
     def on_cancel(self, act: Callable[[], None]) -> Callable[[], None]:
         """Run `act` once when cancelled (at once when it already is); the result takes it back."""
         ...
+
+
+class Probe(Protocol):
+    """Whether something accepts a TCP connection at an address of a container; answers within a few milliseconds."""
+
+    def __call__(self, address: str, port: int) -> bool: ...
 
 
 class Clock(Protocol):
@@ -213,6 +219,6 @@ class Edge(Protocol):
 
     def remove(self, slug: Slug) -> None: ...
 
-    def serving(self, hostname: Hostname) -> tuple[int, str]:
-        """Status and X-Butai-Revision that Traefik answers for `hostname`; (0, "") when it does not answer."""
+    def confirms(self, table: RouteTable) -> bool:
+        """Whether Traefik answers with exactly this table's file, not an older one; never reaches the containers."""
         ...

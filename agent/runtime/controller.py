@@ -1,0 +1,210 @@
+"""Takes a slug and makes the world match the wish: observe, plan, execute, look again.
+
+One worker per environment, a few at once. A wake carries nothing but the slug: everything is read
+again. A newer wish cancels what a worker is doing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Condition, Event, Thread
+
+import structlog
+
+from agent.config import Settings
+from agent.errors import AgentError, OutsideError
+from agent.model.environment import Environment
+from agent.model.names import Slug
+from agent.runtime.cancel import CancelToken
+from agent.runtime.ports import Clock
+from agent.runtime.reconciler import Reconciler
+from agent.runtime.refresh import Refresher
+from agent.store import Store
+
+log = structlog.get_logger(__name__)
+
+_HOLD_S = 1.0  # a wait shorter than this keeps its worker
+_BACKOFF_S = (1.0, 60.0)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One environment in a worker's hands."""
+
+    environment: Environment
+    cancel: CancelToken = field(default_factory=CancelToken)
+    nudge: Event = field(default_factory=Event)
+    again: bool = False
+
+
+class Controller:
+    """`wake` may be called from any thread and returns at once; `run` is the scheduler's loop."""
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        store: Store,
+        reconciler: Reconciler,
+        refresher: Refresher,
+        clock: Clock,
+        alive: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._reconciler = reconciler
+        self._refresher = refresher
+        self._clock = clock
+        self._alive = alive
+        self._changed = Condition()
+        self._due: list[tuple[float, Slug]] = []
+        self._working: dict[Slug, _Work] = {}
+        self._failures: dict[Slug, int] = {}
+        self._stopping = False
+
+    def wake(self, slug: Slug) -> None:
+        """Something about this environment may be new."""
+        with self._changed:
+            work = self._working.get(slug)
+            if work is None:
+                self._push(slug, 0.0)
+                return
+            work.again = True
+            work.nudge.set()
+        Thread(target=self._interrupt, args=(slug, work), name=f"interrupt-{slug}", daemon=True).start()
+
+    def nudge(self, slug: Slug) -> None:
+        """The world moved (a container event): look again, but nothing that runs is ended."""
+        with self._changed:
+            work = self._working.get(slug)
+            if work is None:
+                self._push(slug, 0.0)
+            else:
+                work.again = True
+                work.nudge.set()
+
+    def run(self) -> None:
+        """Schedule until `stop`. Feeds the watchdog, since this is the loop that must not hang."""
+        repair_at = self._clock.monotonic()
+        while True:
+            with self._changed:
+                if self._stopping:
+                    break
+                self._dispatch()
+                self._changed.wait(self._idle_s())
+            self._alive()
+            if self._clock.monotonic() >= repair_at:
+                repair_at = self._clock.monotonic() + self._settings().limits.repair_interval_s
+                for environment in self._store.environments.all():
+                    self.nudge(environment.slug)
+        self._drain()
+
+    def stop(self) -> None:
+        """End the scheduler; running work is cancelled and picked up again by the next start."""
+        with self._changed:
+            self._stopping = True
+            for work in self._working.values():
+                work.cancel.cancel()
+                work.nudge.set()
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._working, timeout=30)
+
+    def _push(self, slug: Slug, delay_s: float) -> None:
+        heapq.heappush(self._due, (self._clock.monotonic() + delay_s, slug))
+        self._changed.notify_all()
+
+    def _idle_s(self) -> float:
+        if not self._due:
+            return 5.0
+        if len(self._working) >= self._settings().limits.workers:
+            return 1.0
+        return min(5.0, max(0.0, self._due[0][0] - self._clock.monotonic()))
+
+    def _dispatch(self) -> None:
+        """Give every due slug to a worker; one that is in a worker's hands already is left to it."""
+        while self._due and self._due[0][0] <= self._clock.monotonic():
+            if len(self._working) >= self._settings().limits.workers:
+                return
+            _, slug = heapq.heappop(self._due)
+            if slug in self._working:
+                self._working[slug].again = True
+                continue
+            environment = self._store.environments.get(slug)
+            if environment is None:
+                continue
+            work = _Work(environment)
+            self._working[slug] = work
+            Thread(target=self._work, args=(slug, work), name=f"worker-{slug}", daemon=True).start()
+
+    def _interrupt(self, slug: Slug, work: _Work) -> None:
+        """Beside a running worker: does the newer wish make its work pointless?"""
+        environment = self._store.environments.get(slug)
+        if environment is None:
+            return
+        before = work.environment
+        if environment.wanted is not before.wanted or environment.salt != before.salt:
+            work.cancel.cancel()
+            return
+        if environment.needs_fetch and not environment.pinned and before.revision is not None:
+            try:
+                moved = self._refresher.refresh(slug)
+            except AgentError as error:
+                log.info("refresh failed, the worker will try", slug=slug, error=str(error))
+                return
+            if moved:
+                work.cancel.cancel()
+                work.nudge.set()
+
+    def _work(self, slug: Slug, work: _Work) -> None:
+        """A worker's life: look until there is nothing to do or to wait for."""
+        again_s: float | None = None
+        try:
+            again_s = self._look_until_settled(slug, work)
+            self._failures.pop(slug, None)
+        except OutsideError as error:
+            again_s = self._backoff(slug)
+            log.warning("outside system unavailable", slug=slug, error=str(error), again_s=round(again_s, 1))
+            self._reconciler.delayed(slug, error)
+        except Exception as error:  # our bug: this environment is marked, the daemon lives (DESIGN 5.4)
+            again_s = self._backoff(slug)
+            log.exception("reconcile failed", slug=slug)
+            self._reconciler.broken(slug, error)
+        finally:
+            with self._changed:
+                del self._working[slug]
+                if work.again and not self._stopping:
+                    self._push(slug, 0.0 if slug not in self._failures else again_s or 0.0)
+                elif again_s is not None:
+                    self._push(slug, again_s)
+                self._changed.notify_all()
+
+    def _look_until_settled(self, slug: Slug, work: _Work) -> float | None:
+        while not self._stopping:
+            work.again = False
+            work.nudge.clear()
+            environment = self._store.environments.get(slug)
+            if environment is None:
+                return None
+            work.environment = environment
+            if work.cancel.cancelled():
+                work.cancel = CancelToken()
+            again_s = self._reconciler.look(environment, work.cancel)
+            if again_s is None and not work.again:
+                return None
+            if again_s is not None and again_s > _HOLD_S and not work.again:
+                return again_s
+            if again_s and not work.again:
+                work.nudge.wait(again_s)
+        return None
+
+    def _backoff(self, slug: Slug) -> float:
+        """Exponential with full jitter, at most a minute."""
+        count = self._failures[slug] = self._failures.get(slug, 0) + 1
+        low, high = _BACKOFF_S
+        return random.uniform(low / 2, min(high, low * 2.0**count))

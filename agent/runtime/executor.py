@@ -1,0 +1,267 @@
+"""Carries out the steps of one plan, side by side, one method a verb. Decides nothing.
+
+Every step is safe to repeat: the world may already be as it should, or half so after a crash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from agent.config import Settings
+from agent.errors import CancelledError, DeployError, StateError
+from agent.model.deployment import Deployment
+from agent.model.environment import Environment, Wanted
+from agent.model.observed import Observed
+from agent.model.release import Release, ServiceSpec
+from agent.planning.plan import Plan, Step, Verb
+from agent.runtime.attempts import Attempts
+from agent.runtime.build import Builder
+from agent.runtime.cancel import CancelToken
+from agent.runtime.create import Creator
+from agent.runtime.ports import Edge, Engine, Git
+from agent.runtime.reader import Reader
+from agent.runtime.refresh import Refresher
+from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the steps of one plan act on."""
+
+    environment: Environment
+    deployment: Deployment | None
+    observed: Observed
+    plan: Plan
+    cancel: CancelToken
+
+    @property
+    def release(self) -> Release:
+        if self.observed.release is None:
+            raise StateError("A step needs a release that was never read.", hint="This is a bug; please report it.")
+        return self.observed.release
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done, in words for people, and the seconds each verb took."""
+
+    done: tuple[str, ...]
+    notices: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+class Executor:
+    """Runs plans; raises the first error of a step after the others have ended."""
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        store: Store,
+        git: Git,
+        engine: Engine,
+        edge: Edge,
+        reader: Reader,
+        refresher: Refresher,
+        builder: Builder,
+        creator: Creator,
+        attempts: Attempts,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._git = git
+        self._engine = engine
+        self._edge = edge
+        self._reader = reader
+        self._refresher = refresher
+        self._builder = builder
+        self._creator = creator
+        self._attempts = attempts
+        self._starts = BoundedSemaphore(8)  # runc is CPU bound: more at once only queue inside the engine
+        self._verbs: dict[Verb, Callable[[Scene, Step], str]] = {
+            Verb.FETCH: self._fetch,
+            Verb.READ: self._read,
+            Verb.BUILD: self._build,
+            Verb.PULL: self._pull,
+            Verb.CHECKOUT: self._checkout,
+            Verb.CREATE: self._create,
+            Verb.START: self._start,
+            Verb.STOP: self._stop,
+            Verb.UNPAUSE: self._unpause,
+            Verb.JOIN: self._join,
+            Verb.ROUTE: self._route,
+            Verb.UNROUTE: self._unroute,
+            Verb.REMOVE: self._remove,
+            Verb.UNTAG: self._untag,
+            Verb.LEAVE: self._leave,
+            Verb.REMOVE_NETWORK: self._remove_network,
+            Verb.REMOVE_VOLUME: self._remove_volume,
+            Verb.REMOVE_CHECKOUT: self._remove_checkout,
+            Verb.FORGET: self._forget,
+        }
+
+    def run(self, scene: Scene) -> Report:
+        """Do every step of the scene's plan. The first failure cancels what can be cancelled."""
+        steps = scene.plan.steps
+        if len(steps) == 1:
+            return _report([self._timed(scene, steps[0])])
+        with ThreadPoolExecutor(max_workers=min(8, len(steps)), thread_name_prefix="step") as pool:
+            stage = CancelToken()
+            release = scene.cancel.on_cancel(stage.cancel)
+            inner = Scene(scene.environment, scene.deployment, scene.observed, scene.plan, stage)
+            futures = [pool.submit(self._timed, inner, step) for step in steps]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if any(future.done() and future.exception() for future in futures):
+                stage.cancel()
+            wait(futures)
+            release()
+        _raise_worst(futures)
+        return _report([future.result() for future in futures])
+
+    def _timed(self, scene: Scene, step: Step) -> tuple[str, str, float]:
+        begun = time.perf_counter()
+        said = self._verbs[step.verb](scene, step)
+        return str(step.verb), said, time.perf_counter() - begun
+
+    def _fetch(self, scene: Scene, step: Step) -> str:
+        self._refresher.refresh(scene.environment.slug)
+        return ""
+
+    def _read(self, scene: Scene, step: Step) -> str:
+        settings = self._settings()
+        environment = scene.environment
+        target = environment.target(settings.fingerprint(environment.project))
+        if target is None:
+            return ""
+        release = self._reader.read(environment, target)
+        if scene.deployment is not None and release.notices:
+            self._store.deployments.update(scene.deployment.id, notices=release.notices)
+        return ""
+
+    def _build(self, scene: Scene, step: Step) -> str:
+        spec = scene.release.service(step.targets[0])
+        self._builder.build(scene.environment, scene.release, spec, scene.deployment, cancel=scene.cancel)
+        return f"built {spec.name}"
+
+    def _pull(self, scene: Scene, step: Step) -> str:
+        spec = scene.release.service(step.targets[0])
+        self._builder.pull(scene.release, spec, scene.deployment, cancel=scene.cancel)
+        return f"pulled {spec.image}"
+
+    def _checkout(self, scene: Scene, step: Step) -> str:
+        environment = scene.environment
+        kept = self._git.checkout(environment.project, environment.slug, scene.release.revision)
+        if kept:
+            return f"kept edits made in the checkout: see `git show {kept}`"
+        return ""
+
+    def _create(self, scene: Scene, step: Step) -> str:
+        self._creator.create(
+            scene.environment, scene.release, scene.deployment, scene.observed, needed=step.targets, cancel=scene.cancel
+        )
+        return ""
+
+    def _start(self, scene: Scene, step: Step) -> str:
+        spec = scene.release.service(step.subject)
+        self._attempts.started(scene.environment.slug, step.targets[0])
+        with self._starts:
+            _if_wanted(scene)
+            try:
+                self._engine.start(step.targets[0])
+            except DeployError as error:
+                raise DeployError(
+                    error.message, hint=error.hint, code=error.code, service=spec.name, log_tail=error.log_tail
+                ) from error
+        if spec.in_place and any(c.service == spec.name and c.id != step.targets[0] for c in scene.observed.containers):
+            return f"replaced {spec.name} in place, as it {spec.in_place}"
+        return f"started {spec.name}"
+
+    def _stop(self, scene: Scene, step: Step) -> str:
+        self._engine.stop(step.targets[0], grace_s=self._grace(scene, step.targets[0]))
+        return ""
+
+    def _unpause(self, scene: Scene, step: Step) -> str:
+        self._engine.unpause(step.targets[0])
+        return ""
+
+    def _join(self, scene: Scene, step: Step) -> str:
+        self._engine.connect(step.targets[0], self._edge.container)
+        return ""
+
+    def _leave(self, scene: Scene, step: Step) -> str:
+        self._engine.disconnect(step.targets[0], self._edge.container)
+        return ""
+
+    def _route(self, scene: Scene, step: Step) -> str:
+        if scene.plan.route is not None:
+            self._edge.write(scene.plan.route)
+        return ""
+
+    def _unroute(self, scene: Scene, step: Step) -> str:
+        self._edge.remove(scene.environment.slug)
+        return ""
+
+    def _remove(self, scene: Scene, step: Step) -> str:
+        self._engine.stop(step.targets[0], grace_s=self._grace(scene, step.targets[0]))
+        self._engine.remove(step.targets[0])
+        return ""
+
+    def _untag(self, scene: Scene, step: Step) -> str:
+        for tag in step.targets:
+            self._engine.untag(tag)
+        return ""
+
+    def _remove_network(self, scene: Scene, step: Step) -> str:
+        self._engine.remove_network(step.targets[0])
+        return ""
+
+    def _remove_volume(self, scene: Scene, step: Step) -> str:
+        self._engine.remove_volume(step.targets[0])
+        return ""
+
+    def _remove_checkout(self, scene: Scene, step: Step) -> str:
+        self._git.remove_checkout(scene.environment.project, scene.environment.slug)
+        self._reader.forget(scene.environment.slug)
+        return ""
+
+    def _forget(self, scene: Scene, step: Step) -> str:
+        self._store.environments.delete(scene.environment.slug)
+        return ""
+
+    def _grace(self, scene: Scene, container_id: str) -> float:
+        if scene.environment.wanted is Wanted.ABSENT:
+            return 1.0  # its data goes too: nothing is gained by a long goodbye
+        release = scene.observed.release
+        service = next((c.service for c in scene.observed.containers if c.id == container_id), "")
+        specs = {spec.name: spec for spec in release.services} if release is not None else {}
+        spec: ServiceSpec | None = specs.get(service)
+        return spec.stop_grace_s if spec is not None else _DEFAULT_GRACE_S
+
+
+_DEFAULT_GRACE_S = 10.0
+
+
+def _if_wanted(scene: Scene) -> None:
+    if scene.cancel.cancelled():
+        raise CancelledError("A newer wish came before this step.")
+
+
+def _raise_worst(futures: list[Future[tuple[str, str, float]]]) -> None:
+    """The author's error says more than a cancellation that it caused."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    errors.sort(key=lambda error: isinstance(error, CancelledError))
+    if errors:
+        raise errors[0]
+
+
+def _report(results: list[tuple[str, str, float]]) -> Report:
+    seconds: dict[str, float] = {}
+    for verb, _, took in results:
+        seconds[verb] = max(seconds.get(verb, 0.0), round(took, 4))
+    notices = tuple(said for verb, said, _ in results if said and verb == Verb.CHECKOUT)
+    done = tuple(said for verb, said, _ in results if said and verb != Verb.CHECKOUT)
+    return Report(done, notices, seconds)

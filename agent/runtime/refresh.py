@@ -1,0 +1,93 @@
+"""Reads one branch from its remote and turns what is new into a wish: revision, deployment, superseded ones.
+
+Used by a plan's step FETCH, and beside a running worker, so that a newer push ends an older build at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from agent.errors import DeployError
+from agent.model.deployment import Deployment, Phase
+from agent.model.environment import Environment
+from agent.model.names import Revision, Slug
+from agent.planning.branches import nearest
+from agent.runtime.notifier import Notifier
+from agent.runtime.ports import Clock, Git
+from agent.store import Store
+
+
+class Refresher:
+    """`refresh` is safe beside a worker: the store decides, inside one transaction, what is newer."""
+
+    def __init__(
+        self, *, git: Git, store: Store, clock: Clock, notifier: Notifier, poke: Callable[[str], None]
+    ) -> None:
+        self._git = git
+        self._store = store
+        self._clock = clock
+        self._notifier = notifier
+        self._poke = poke
+
+    def refresh(self, slug: Slug) -> bool:
+        """Fetch the branch; whether its revision changed. DeployError when it never existed, OutsideError to retry."""
+        environment = self._store.environments.get(slug)
+        if environment is None:
+            return False
+        asked_at = self._clock.now()
+        revision = self._git.fetch(environment.project, environment.branch)
+        if revision is None:
+            return self._gone(environment)
+        with self._store.transaction():
+            newest = self._store.environments.get(slug)
+            if newest is None:
+                return False
+            self._store.environments.update(
+                slug, revision=revision, fetched=max(newest.fetched, environment.request), missing=0
+            )
+            current = self._store.deployments.current(slug)
+            moved = newest.revision != revision
+            superseded = self._adopt(newest, current, revision, asked_at, moved=moved)
+        if superseded is not None:
+            self._notifier.deployment_changed(newest, superseded)
+        return moved
+
+    def _adopt(
+        self,
+        environment: Environment,
+        current: Deployment | None,
+        revision: Revision,
+        asked_at: datetime,
+        *,
+        moved: bool,
+    ) -> Deployment | None:
+        """Give the revision a deployment; the one it supersedes, if any."""
+        deployments = self._store.deployments
+        commit = self._git.commit(environment.project, revision)
+        superseded = None
+        if current is not None and current.revision not in (None, revision):
+            superseded = deployments.finish(current.id, Phase.SUPERSEDED, now=self._clock.now())
+            current = None
+        if current is None:
+            if not moved:
+                return None
+            cause = f"push of {revision.short} by {commit.author}"
+            current = deployments.begin(environment, cause=cause, caller="push", now=asked_at)
+            self._store.events.add("push", slug=environment.slug, caller="push", text=cause, at=asked_at)
+        deployments.update(current.id, revision=revision, commit=commit)
+        return superseded
+
+    def _gone(self, environment: Environment) -> bool:
+        """The remote answers and has no such branch: an error for a new one, work for the poller otherwise."""
+        if environment.revision is not None:
+            self._store.environments.update(environment.slug, fetched=environment.request)
+            self._poke(environment.project)
+            return False
+        known = self._git.branches(environment.project)
+        near = ", ".join(f"`{name}`" for name in nearest(environment.branch, list(known)))
+        raise DeployError(
+            f"No branch `{environment.branch}` in {environment.project}.",
+            hint=f"Nearest: {near}." if near else "Push it first.",
+            code="no-such-branch",
+        )
