@@ -16,8 +16,9 @@ from agent.store.events import Events
 from agent.store.notices import Notices
 from agent.store.outbox import Outbox, Outgoing
 from agent.store.seen import Seen
+from agent.store.threads import Thread, Threads
 
-__all__ = ["Outgoing", "Store"]
+__all__ = ["Outgoing", "Store", "Thread"]
 
 
 class Store:
@@ -33,6 +34,7 @@ class Store:
         self.deployments = Deployments(self._database)
         self.events = Events(self._database)
         self.notices = Notices(self._database)
+        self.threads = Threads(self._database)
         self.outbox = Outbox(self._database)
         self.branches = Branches(self._database)
         self.seen = Seen(self._database)

@@ -42,6 +42,10 @@ class Notices:
         rows = self._database.run("SELECT * FROM notices WHERE slug = ? ORDER BY id", (slug,))
         return tuple(_open_notice(row) for row in rows)
 
+    def slugs(self) -> tuple[Slug, ...]:
+        """Every environment, removed ones too, that somebody still waits to hear of."""
+        return tuple(Slug(row["slug"]) for row in self._database.run("SELECT DISTINCT slug FROM notices"))
+
     def set_message(self, notice_id: int, ts: str) -> None:
         """Remember the message that is edited from now on."""
         self._database.run("UPDATE notices SET message_ts = ? WHERE id = ?", (ts, notice_id))

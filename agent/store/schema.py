@@ -89,6 +89,16 @@ _FIRST = (
     ) STRICT
     """,
     "CREATE INDEX notices_by_slug ON notices (slug, id)",
+    # Where an environment was asked for last: later failures of its pushes are told in that thread.
+    """
+    CREATE TABLE threads (
+        slug TEXT PRIMARY KEY,
+        channel TEXT NOT NULL,
+        message_ts TEXT NOT NULL,
+        told INTEGER NOT NULL,
+        well INTEGER NOT NULL CHECK (well IN (0, 1))
+    ) STRICT
+    """,
     # AUTOINCREMENT: the id of a replaced message must never be given to its successor.
     """
     CREATE TABLE outbox (

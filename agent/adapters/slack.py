@@ -1,0 +1,130 @@
+"""Slack's Web API and response_urls: the one home of slack_sdk.
+
+A response_url comes from outside, so it is only ever used on an allowed host, over its allowed
+scheme, and never followed to another place. Nothing here sleeps or retries: SDK handlers that wait are off.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web import WebClient
+
+from agent.errors import OutsideError, RequestError
+
+Block = Mapping[str, Any]
+
+_TIMEOUT_S = 10
+_TRANSIENT = {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+_LIMITED = {"ratelimited", "rate_limited"}
+_DEFAULT_WAIT_S = 5.0
+_PLAIN_URL = re.compile(r"[!-~]{1,2000}", re.ASCII)  # no blanks, no control characters
+
+
+class SlackBusy(OutsideError):
+    """Slack wants to be asked again, not before `retry_after_s`."""
+
+    code = "slack-busy"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SlackRefused(RequestError):
+    """Slack understood and said no: another try of the same thing is in vain. `code` is Slack's own word."""
+
+
+class Slack:
+    """One workspace. `token` may be empty: then only `respond` works."""
+
+    def __init__(self, *, token: str, api_url: str, response_hosts: Sequence[str]) -> None:
+        self._response_hosts = tuple(response_hosts)
+        self.can_post = bool(token)
+        logger = logging.getLogger("agent.slack_sdk")
+        logger.setLevel(logging.CRITICAL)  # it would write messages, headers and urls; we log outcomes ourselves
+        self._web = WebClient(token, base_url=api_url, timeout=_TIMEOUT_S, retry_handlers=[], logger=logger)
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def post(self, channel: str, *, text: str, blocks: Sequence[Block] = (), thread: str = "") -> str:
+        """Post a message; its `ts`, which names it from then on."""
+        extra = {"thread_ts": thread} if thread else {}
+        return self._call("chat.postMessage", channel=channel, text=text, blocks=list(blocks), **extra)
+
+    def update(self, channel: str, ts: str, *, text: str, blocks: Sequence[Block] = ()) -> None:
+        """Replace a message of ours."""
+        self._call("chat.update", channel=channel, ts=ts, text=text, blocks=list(blocks))
+
+    def respond(self, response_url: str, message: Mapping[str, Any]) -> None:
+        """Use a response_url once. SlackRefused when it is not Slack's, is used up or has expired."""
+        if not is_allowed(response_url, self._response_hosts):
+            raise SlackRefused("The response_url is not one of Slack's.", code="foreign-response-url")
+        request = urllib.request.Request(  # noqa: S310 - the scheme was just checked
+            response_url,
+            data=json.dumps(message).encode(),
+            headers={"Content-Type": "application/json; charset=utf-8"},
+            method="POST",
+        )
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
+                answer.read(1000)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read(200).decode("utf-8", "replace").strip()
+            raise _meaning(error.code, said, error.headers.get("Retry-After")) from error
+        except (OSError, ValueError) as error:
+            raise OutsideError(f"Slack does not answer: {error}.", code="slack-unavailable") from error
+
+    def _call(self, method: str, **fields: Any) -> str:  # noqa: ANN401 - Slack's own vocabulary
+        try:
+            answer = self._web.api_call(method, json={**fields, "unfurl_links": False, "unfurl_media": False})
+        except SlackApiError as error:
+            response = error.response
+            if isinstance(response, dict):  # not even JSON: the SDK hands over what it got
+                raise _meaning(int(response["status"]), "", response["headers"].get("Retry-After")) from error
+            raise _meaning(
+                response.status_code, str(response.get("error", "")), response.headers.get("Retry-After")
+            ) from error
+        except (SlackClientError, OSError, ValueError) as error:
+            raise OutsideError(f"Slack does not answer: {error}.", code="slack-unavailable") from error
+        return str(answer.get("ts", ""))
+
+
+def is_allowed(url: str, hosts: Sequence[str]) -> bool:
+    """Whether `url` is https on one of `hosts`; a host written as an origin (`http://127.0.0.1:99`) allows just that."""
+    if not _PLAIN_URL.fullmatch(url) or "\\" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return False
+    host = (parts.hostname or "").lower()
+    if f"{parts.scheme}://{parts.netloc}".lower() in hosts:
+        return True
+    return parts.scheme == "https" and host in hosts and port in (None, 443)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+        """A redirect is an answer like any other: an error."""
+
+
+def _meaning(status: int, said: str, retry_after: str | None) -> OutsideError | SlackRefused:
+    if status == 429 or said in _LIMITED:  # noqa: PLR2004
+        seconds = float(retry_after) if retry_after and retry_after.isdecimal() else _DEFAULT_WAIT_S
+        return SlackBusy(f"Slack asks to wait {seconds:.0f} s.", retry_after_s=seconds)
+    if status >= 500 or said in _TRANSIENT:  # noqa: PLR2004
+        return OutsideError(f"Slack has a problem of its own ({status} {said}).".replace(" )", ")"), code="slack-error")
+    word = said if re.fullmatch(r"[a-z_]{1,60}", said) else f"http_{status}"
+    return SlackRefused(f"Slack refuses: {word}.", code=word)
