@@ -36,6 +36,7 @@ class Changes(TypedDict, total=False):
     url: str
     done: tuple[str, ...]
     notices: tuple[str, ...]
+    failure: Failure | None  # the verdict, while the last good version is brought back
     timings: Mapping[str, float]
 
 
@@ -145,6 +146,8 @@ class Deployments:
 def _column(value: object) -> Value:
     if isinstance(value, Commit):
         return from_commit(value)
+    if isinstance(value, Failure):
+        return from_failure(value)
     if isinstance(value, (tuple, Mapping)):
         return from_json(value)
     return None if value is None else str(value)
