@@ -1,0 +1,149 @@
+"""Runs the tests floor by floor, lowest first, each in a pytest of its own, and adds up what they said.
+
+A floor that ran no test is a failure in CI: what nobody runs is not tested.
+"""
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tools import chromium, engine, images
+from tools.console import SetupError, say
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS_DIR = ROOT / ".cache" / "floors"
+# From what is cheapest to break to what is dearest to run.
+FLOORS = ("unit", "contract", "integration", "attacks", "faults", "e2e", "browser")
+WITHOUT_DOCKER = ("unit",)
+WITH_BROWSER = ("browser",)
+NO_TESTS_COLLECTED = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What one floor did."""
+
+    floor: str
+    status: int
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ran(self) -> int:
+        """Return how many tests were really run."""
+        return self.passed + self.failed
+
+    def problem(self, *, in_ci: bool, narrowed: bool) -> str | None:
+        """Return why this floor makes the whole fail, or None."""
+        if self.status not in (0, NO_TESTS_COLLECTED):
+            return f"{self.failed} failed" if self.failed else f"pytest ended with status {self.status}"
+        if narrowed or self.ran:
+            return None
+        if in_ci:
+            return "ran no test, which is a failure in CI"
+        return None if self.status == 0 else "has no tests"
+
+
+def existing(root: Path = ROOT) -> tuple[str, ...]:
+    """Return the floors that have tests, in order."""
+    return tuple(floor for floor in FLOORS if any((root / "tests" / floor).rglob("test_*.py")))
+
+
+def chosen(wanted: str, floors: Sequence[str]) -> tuple[str, ...]:
+    """Return the floors that `wanted` names, in order; an empty text names all."""
+    names = [name for name in wanted.replace(",", " ").split() if name]
+    unknown = [name for name in names if name not in floors]
+    if unknown:
+        raise SetupError(f"no floor is called {', '.join(unknown)}; there are {', '.join(floors)}")
+    return tuple(floor for floor in floors if not names or floor in names)
+
+
+def closing_line(results: Iterable[Result]) -> str:
+    """Add all floors up in the words of pytest's own last line."""
+    total = list(results)
+    counts = {
+        "failed": sum(each.failed for each in total),
+        "passed": sum(each.passed for each in total),
+        "skipped": sum(each.skipped for each in total),
+    }
+    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no tests ran"
+    return f" {words} in {sum(each.seconds for each in total):.2f}s ".center(80, "=")
+
+
+def set_up(floors: Sequence[str]) -> None:
+    """Have what these floors need on this machine."""
+    if any(floor not in WITHOUT_DOCKER for floor in floors):
+        engine.ensure()
+        images.ensure()
+    if any(floor in WITH_BROWSER for floor in floors):
+        chromium.ensure()
+
+
+def run(floor: str, keyword: str) -> Result:
+    """Run one floor and read its report."""
+    REPORTS_DIR.mkdir(parents=True, exist_ok=True)
+    report = REPORTS_DIR / f"{floor}.xml"
+    report.unlink(missing_ok=True)
+    detail = "-q" if floor in WITHOUT_DOCKER else "-v"
+    argv = [sys.executable, "-m", "pytest", f"tests/{floor}", detail, f"--junit-xml={report}", "--durations=5"]
+    argv += ["-k", keyword] if keyword else []
+    started = time.monotonic()
+    status = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+    return _read(floor, status, report, time.monotonic() - started)
+
+
+def _read(floor: str, status: int, report: Path, seconds: float) -> Result:
+    if not report.is_file():
+        return Result(floor, status, seconds=seconds)
+    suites = list(ET.parse(report).getroot().iter("testsuite"))
+
+    def count(name: str) -> int:
+        return sum(int(suite.get(name, "0")) for suite in suites)
+
+    failed, skipped = count("failures") + count("errors"), count("skipped")
+    passed = max(0, count("tests") - failed - skipped)
+    return Result(floor, status, passed=passed, failed=failed, skipped=skipped, seconds=seconds)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run by `make test`."""
+    parser = argparse.ArgumentParser(prog="python -m tools.floors", description="Run the tests floor by floor.")
+    parser.add_argument("--floor", default="", help="only these, separated by commas")
+    parser.add_argument("-k", default="", help="only tests whose names match, as in pytest")
+    options = parser.parse_args(arguments)
+    try:
+        floors = chosen(options.floor, existing())
+        say("test", f"floors, in this order: {', '.join(floors) or 'none has tests'}")
+        set_up(floors)
+    except SetupError as error:
+        say("test", f"cannot go on: {error}")
+        return 1
+    results = []
+    for floor in floors:
+        say("test", f"floor {floor} ...")
+        results.append(run(floor, options.k))
+    return _tell(results, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))
+
+
+def _tell(results: Sequence[Result], *, in_ci: bool, narrowed: bool) -> int:
+    print()
+    bad = not any(each.ran for each in results)
+    for each in results:
+        problem = each.problem(in_ci=in_ci, narrowed=narrowed)
+        bad = bad or problem is not None
+        counts = f"{each.passed:5} passed {each.failed:4} failed {each.skipped:4} skipped {each.seconds:8.1f} s"
+        print(f"{each.floor:<12} {counts}  {problem or 'ok'}")
+    print(closing_line(results), flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
