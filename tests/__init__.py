@@ -1,0 +1,1 @@
+"""The tests, floor by floor; `tests.support` is what several floors share."""

@@ -1,0 +1,1 @@
+"""What several floors of tests share."""
