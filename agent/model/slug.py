@@ -21,8 +21,8 @@ LONGEST = 40
 # fmt: off
 RESERVED = frozenset({
     "acme", "acme-challenge", "admin", "agent", "api", "autoconfig", "autodiscover", "butai", "dashboard", "ftp",
-    "hooks", "imap", "isatap", "localdomain", "localhost", "mail", "mx", "ns", "ns1", "ns2", "pop", "root", "slack", "smtp", "status",
-    "traefik", "wpad", "www",
+    "hooks", "imap", "isatap", "localdomain", "localhost", "mail", "mx", "ns", "ns1", "ns2", "pop", "root", "slack",
+    "smtp", "status", "traefik", "wpad", "www",
 })
 # fmt: on
 
