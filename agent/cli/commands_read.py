@@ -1,0 +1,196 @@
+"""The commands that only look: list, show, plan, logs, events. And exec, which finds the container to run in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from agent.cli import render, show_view
+from agent.cli.client import WAIT_S, Json
+from agent.cli.options import (
+    EnvironmentName,
+    ProjectName,
+    ServiceName,
+    environment_argument,
+    json_option,
+    project_option,
+)
+from agent.cli.session import Session
+from agent.errors import OutsideError
+
+_HUES = ("cyan", "green", "magenta", "yellow", "blue")  # of service names in mixed logs
+
+
+@click.command("list")
+@click.option("--project", "-p", type=ProjectName(), metavar="NAME", help="Only this project.")
+@json_option
+@click.pass_obj
+def list_(session: Session, *, project: str | None, as_json: bool) -> None:
+    """List environments."""
+    answer = session.client.get("/environments", {"project": project} if project else {})
+    if as_json:
+        render.out_json(answer)
+        return
+    rows = [_row(line) for line in answer["environments"]]
+    if rows:
+        render.table(("BRANCH", "PROJECT", "SERVICES", "LAST", "URL", "SUMMARY"), rows)
+    else:
+        render.tell("Nothing is on stage. Begin with `butai deploy BRANCH`.")
+
+
+def _row(line: Json) -> tuple[str, ...]:
+    environment, last = line["environment"], line["deployment"] or {}
+    pinned = ", pinned" if environment["pinned"] else ""
+    age = render.ago(last.get("finished_at") or last.get("started_at"))
+    return (
+        environment["branch"],
+        environment["project"],
+        line["services"],
+        age,
+        line["url"],
+        line["summary"] + pinned,
+    )
+
+
+@click.command()
+@environment_argument
+@json_option
+@click.pass_obj
+def show(session: Session, branch: str, *, project: str | None, as_json: bool) -> None:
+    """Show what is wanted, what runs, and what comes next."""
+    slug = session.find(branch, project)["slug"]
+    answer = session.client.get(f"/environments/{slug}")
+    if as_json:
+        render.out_json(answer)
+    else:
+        show_view.show(answer)
+
+
+@click.command()
+@environment_argument
+@json_option
+@click.pass_obj
+def plan(session: Session, branch: str, *, project: str | None, as_json: bool) -> None:
+    """Tell what would be done next and why; do nothing."""
+    slug = session.find(branch, project)["slug"]
+    answer = session.client.get(f"/environments/{slug}/plan")
+    if as_json:
+        render.out_json(answer)
+        return
+    for line in answer["text"].splitlines():
+        render.out(render.clean(line))
+
+
+@click.command()
+@environment_argument
+@click.argument("service", required=False, type=ServiceName())
+@click.option("--follow", "-f", is_flag=True, help="Stay and print new lines as they come.")
+@click.option(
+    "--tail", "-n", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Last lines of each."
+)
+@json_option
+@click.pass_obj
+def logs(
+    session: Session, branch: str, service: str | None, *, project: str | None, follow: bool, tail: int, as_json: bool
+) -> None:
+    """Print the logs of all services, or of one."""
+    slug = session.find(branch, project)["slug"]
+    params: dict[str, Any] = {"tail": tail, "follow": "true" if follow else "false"}
+    if service:
+        params["service"] = service
+    terminal = render.on_terminal()
+    hues: dict[str, str] = {}
+    for entry in session.client.lines(f"/environments/{slug}/logs", params):
+        name, line = entry["service"], entry["line"]
+        if as_json:
+            render.out_json(entry, compact=True)
+            continue
+        hue = hues.setdefault(name, _HUES[len(hues) % len(_HUES)])
+        prefix = "" if service else click.style(f"{name} | ", fg=hue)
+        render.out(prefix + (render.clean_log(line) if terminal else line))
+
+
+@click.command()
+@click.argument("branch", required=False, type=EnvironmentName())
+@project_option
+@click.option("--follow", "-f", is_flag=True, help="Stay and print new events as they come.")
+@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest ones.")
+@json_option
+@click.pass_obj
+def events(
+    session: Session, branch: str | None, *, project: str | None, follow: bool, limit: int, as_json: bool
+) -> None:
+    """List who asked for what, and what became of it."""
+    params: dict[str, Any] = {"limit": limit}
+    if branch:
+        params["slug"] = session.find(branch, project)["slug"]
+    while True:
+        answer = session.client.get("/events", params)
+        for event in answer["events"]:
+            _print_event(event, as_json=as_json)
+        if not follow:
+            return
+        params |= {"after": answer["after"], "wait_s": WAIT_S, "limit": 1000}
+
+
+def _print_event(event: Json, *, as_json: bool) -> None:
+    if as_json:
+        render.out_json(event, compact=True)
+        return
+    about = f" {event['slug']}" if event["slug"] else ""
+    render.out(render.clean(f"{event['at'][:19]}Z{about} {event['kind']}: {event['text']} ({event['caller']})"))
+
+
+class ExecCommand(click.Command):
+    """Everything after the first `--` is the command to run, untouched: its options are not ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, command = args, []
+        if "--" in args:
+            cut = args.index("--")
+            ours, command = args[:cut], args[cut + 1 :]
+        ctx.meta["butai.command"] = command
+        return super().parse_args(ctx, ours)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+@click.command("exec", cls=ExecCommand)
+@environment_argument
+@click.argument("service", required=False, type=ServiceName())
+@click.pass_context
+def exec_(ctx: click.Context, branch: str, service: str | None, *, project: str | None) -> None:
+    """Run a command in a service, a shell by default.
+
+    Without SERVICE it runs in the one that the URL points to. The command comes after `--`; its exit
+    code is that of this command.
+    """
+    session: Session = ctx.obj
+    command: list[str] = ctx.meta["butai.command"] or ["sh"]
+    slug = session.find(branch, project)["slug"]
+    wish: dict[str, object] = {"command": command} | ({"service": service} if service else {})
+    target = session.client.post(f"/environments/{slug}/exec", wish)
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    argv = [
+        "docker",
+        "--host",
+        target["docker_host"],
+        "exec",
+        "--interactive",
+        *terminal,
+        target["container"],
+        *command,
+    ]
+    session.client.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - no shell; this process becomes docker, terminal and signals included
+    except OSError as error:
+        raise OutsideError(
+            f"`docker` cannot be run: {error.strerror}.", hint="Install the Docker CLI on this host.", code="no-docker"
+        ) from error
