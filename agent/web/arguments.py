@@ -75,27 +75,27 @@ class Arguments:
         if not isinstance(value, list) or not value or not all(_is_text(item) for item in value):
             self._problems.append(f"`{name}` must be a non-empty list of texts")
             return default
-        return value
+        return [str(item) for item in value]
 
     def whole(self, name: str, default: int, *, low: int = 0, high: int = 2**53) -> int:
         """A whole number of the query string."""
         value = self._take(name)
         if value is None:
             return default
-        if not _WHOLE.fullmatch(value) or not low <= int(value) <= high:
+        if not _WHOLE.fullmatch(str(value)) or not low <= int(str(value)) <= high:
             self._problems.append(f"`{name}` must be a whole number from {low} to {high}")
             return default
-        return int(value)
+        return int(str(value))
 
     def seconds(self, name: str, *, high: float) -> float:
         """A duration in the query string, 0 when absent."""
         value = self._take(name)
         if value is None:
             return 0.0
-        if not _DECIMAL.fullmatch(value) or float(value) > high:
+        if not _DECIMAL.fullmatch(str(value)) or float(str(value)) > high:
             self._problems.append(f"`{name}` must be a number of seconds from 0 to {high:g}")
             return 0.0
-        return float(value)
+        return float(str(value))
 
     def flag(self, name: str) -> bool:
         """`true` or `false` in the query string; false when absent."""
@@ -104,7 +104,7 @@ class Arguments:
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value = self._take(name)
         if value is None or value in choices:
-            return value or ""
+            return str(value or "")
         self._problems.append(f"`{name}` must be one of {', '.join(choices)}")
         return ""
 
@@ -117,7 +117,7 @@ class Arguments:
         if self._problems:
             raise RequestError("; ".join(self._problems) + ".", hint="See /api/v1/openapi.json.", code="bad-arguments")
 
-    def _take(self, name: str, *, required: bool = False) -> Any:
+    def _take(self, name: str, *, required: bool = False) -> object:
         self._known.append(name)
         value = self._given.get(name)
         if value is None and required:

@@ -174,9 +174,7 @@ def routes(table: RouteTable) -> Json:
 def plan(decided: Plan) -> Json:
     return {
         "converged": decided.converged,
-        "steps": [
-            {"verb": step.verb, "subject": step.subject, "cause": step.cause} for step in decided.steps
-        ],
+        "steps": [{"verb": step.verb, "subject": step.subject, "cause": step.cause} for step in decided.steps],
         "waiting": list(decided.waiting),
         "kept": list(decided.kept),
         "look_again_s": decided.look_again_s,
