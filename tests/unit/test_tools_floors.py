@@ -1,0 +1,53 @@
+"""The result of `make test` must be a failure whenever something failed or was never run."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.console import SetupError
+from tools.floors import NO_TESTS_COLLECTED, Result, chosen, closing_line, existing
+
+
+def test_floors_run_from_the_lowest_and_only_where_there_are_tests(tmp_path: Path) -> None:
+    for floor in ("e2e", "unit", "faults"):
+        (tmp_path / "tests" / floor).mkdir(parents=True)
+    (tmp_path / "tests" / "e2e" / "test_a.py").touch()
+    (tmp_path / "tests" / "unit" / "deep").mkdir()
+    (tmp_path / "tests" / "unit" / "deep" / "test_b.py").touch()
+    assert existing(tmp_path) == ("unit", "e2e")
+
+
+def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
+    assert chosen("", ("unit", "e2e")) == ("unit", "e2e")
+    assert chosen("e2e, unit", ("unit", "contract", "e2e")) == ("unit", "e2e")
+
+
+def test_an_unknown_floor_is_refused_with_the_ones_there_are() -> None:
+    with pytest.raises(SetupError, match="no floor is called attic; there are unit, e2e"):
+        chosen("attic", ("unit", "e2e"))
+
+
+@pytest.mark.parametrize(
+    ("result", "in_ci", "narrowed", "problem"),
+    [
+        (Result("unit", 0, passed=3), True, False, None),
+        (Result("unit", 0, passed=3, skipped=1), True, False, None),
+        (Result("unit", 1, passed=3, failed=1), False, False, "1 failed"),
+        (Result("unit", 3), False, False, "pytest ended with status 3"),
+        (Result("unit", -9), False, True, "pytest ended with status -9"),
+        (Result("e2e", 0, skipped=4), True, False, "ran no test, which is a failure in CI"),
+        (Result("e2e", 0, skipped=4), False, False, None),
+        (Result("e2e", NO_TESTS_COLLECTED), False, False, "has no tests"),
+        (Result("e2e", NO_TESTS_COLLECTED), False, True, None),
+    ],
+)
+def test_a_floor_that_failed_or_ran_nothing_in_ci_is_a_problem(
+    result: Result, in_ci: bool, narrowed: bool, problem: str | None
+) -> None:
+    assert result.problem(in_ci=in_ci, narrowed=narrowed) == problem
+
+
+def test_the_closing_line_adds_up_all_floors() -> None:
+    results = [Result("unit", 0, passed=3, seconds=1.5), Result("e2e", 1, passed=1, failed=2, skipped=1, seconds=2)]
+    assert closing_line(results).strip("= ") == "2 failed, 4 passed, 1 skipped in 3.50s"
+    assert closing_line([]).strip("= ") == "no tests ran in 0.00s"
