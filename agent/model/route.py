@@ -7,6 +7,10 @@ from enum import StrEnum
 
 from agent.model.names import Hostname, Revision, Slug
 
+REVISION_HEADER = "X-Butai-Revision"  # on every response of an environment: the revision it was routed for
+ROUTE_HEADER = "X-Butai-Route"  # on the probe only: fingerprint of the file that Traefik answers by
+PROBE_PATH = "/.well-known/butai"  # answered by Traefik itself: asking never reaches an application
+
 
 class Backend(StrEnum):
     """Who answers: containers of the environment, or the agent with a page that says why not."""
@@ -20,7 +24,7 @@ class Route:
     hostname: Hostname
     service: str
     port: int
-    containers: tuple[str, ...]  # container names: unique on the engine, resolved by its DNS
+    containers: tuple[str, ...]  # container names, unique on the engine; addresses where Traefik is not ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,17 @@ HTTP_PORT = 8000  # inside the container, where no port below 1024 needs a privi
 HTTPS_PORT = 8443
 
 _FIRST = 1_000  # before every network that is joined later
-_MEMORY_BYTES = 1024 ** 3  # 92 MB were measured at rest, 131 MB with 2,000 routes
+_MEMORY_BYTES = 1024**3  # 92 MB were measured at rest, 131 MB with 2,000 routes
 
 
 def agent_hostname(settings: Settings) -> Hostname:
     """The agent's own name: hooks, Slack and API. `butai` is a reserved slug."""
     return Hostname(f"butai.{settings.domain}")
+
+
+def container_name(settings: Settings) -> str:
+    """Two hyphens, so that no environment's container can have this name."""
+    return f"{settings.instance}--traefik"
 
 
 def agent_address(settings: Settings) -> tuple[str, int]:
@@ -84,7 +89,7 @@ def edge_container(settings: Settings, *, routes_dir: Path, certificates_dir: Pa
     if settings.scheme == "https":
         ports.append(PublishedPort(traefik.address, traefik.https_port, HTTPS_PORT))
     spec = ContainerSpec(
-        name=f"{settings.instance}--traefik",
+        name=container_name(settings),
         image=traefik.image,
         command=static_config(settings),
         network=edge_network(settings).name,

@@ -18,12 +18,8 @@ from agent.model.environment import Environment
 from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container
 from agent.model.release import Release, ServiceSpec
-from agent.model.route import Backend, Route, RouteTable
-from agent.planning.edge import agent_hostname, agent_url
-
-REVISION_HEADER = "X-Butai-Revision"
-ROUTE_HEADER = "X-Butai-Route"  # on the probe only: fingerprint of the file that Traefik answers by
-PROBE_PATH = "/.well-known/butai"  # answered by Traefik itself: asking never reaches an application
+from agent.model.route import PROBE_PATH, REVISION_HEADER, ROUTE_HEADER, Backend, Route, RouteTable
+from agent.planning.edge import CERTIFICATES, agent_hostname, agent_url
 
 # Traefik's own handler that answers 418; always there, also in a Traefik that somebody else runs.
 _ITSELF = "noop@internal"
@@ -77,7 +73,7 @@ def waiting_table(environment: Environment, settings: Settings) -> RouteTable:
 
 
 def render(table: RouteTable, settings: Settings) -> dict[str, Any]:
-    """`table` as a dynamic configuration of Traefik. Raises StateError for what Traefik would not read as that table."""
+    """`table` as a dynamic configuration of Traefik; StateError for what would not be read back as `table`."""
     _check(table)
     document = _document(table, settings)
     if parse(table.slug, document, settings) != table:
@@ -110,7 +106,7 @@ def parse(slug: Slug, document: Mapping[str, Any], settings: Settings) -> RouteT
 def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict[str, Any]:
     """What holds for all environments: the agent's own hostname, the catch-all, transport and certificate.
 
-    `certificate` is the pair of paths, certificate and key, as Traefik sees them.
+    `certificate` names two files, certificate and key, in the folder of certificates.
     """
     instance = settings.instance
     own = f"Host(`{agent_hostname(settings)}`)"
@@ -137,7 +133,7 @@ def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict
         }
     }
     if certificate is not None:
-        pair = {"certFile": certificate[0], "keyFile": certificate[1]}
+        pair = {"certFile": f"{CERTIFICATES}/{certificate[0]}", "keyFile": f"{CERTIFICATES}/{certificate[1]}"}
         document["tls"] = {
             "certificates": [pair],
             "stores": {"default": {"defaultCertificate": pair}},

@@ -1,0 +1,214 @@
+"""Traefik: its container, its folder of routes, and what it answers.
+
+What to write and where everything is was decided in planning; this does it. It never sees the
+containers that it routes to, and asks Traefik without reaching them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.adapters.traefik.folder import Folder
+from agent.adapters.traefik.probe import Probe
+from agent.config import Settings
+from agent.errors import ConfigError, Problem
+from agent.model.edge import ContainerSpec, NetworkSpec
+from agent.model.names import Hostname, Slug
+from agent.model.route import REVISION_HEADER, ROUTE_HEADER, Backend, RouteTable
+
+__all__ = ["EdgeEngine", "Layout", "Routing", "Traefik"]
+
+_BASE = ""  # key of the file that holds what is true for all environments
+
+
+class EdgeEngine(Protocol):
+    """What Traefik's container needs of the engine."""
+
+    def ensure_network(self, spec: NetworkSpec) -> None: ...
+
+    def ensure_container(self, spec: ContainerSpec) -> None: ...
+
+    def networks_of(self, container: str) -> frozenset[str]:
+        """Names of the networks that the container is attached to; empty when there is no such container."""
+        ...
+
+
+class Routing(Protocol):
+    """Routes in Traefik's words and back: `planning/routing.py`. A module is an implementation of this."""
+
+    def render(self, table: RouteTable, settings: Settings) -> dict[str, Any]: ...
+
+    def parse(self, slug: Slug, document: Mapping[str, Any], settings: Settings) -> RouteTable: ...
+
+    def fingerprint(self, table: RouteTable, settings: Settings) -> str: ...
+
+    def base_routes(self, settings: Settings, certificate: tuple[str, str] | None) -> dict[str, Any]: ...
+
+
+class Layout(Protocol):
+    """Which network, container and addresses: `planning/edge.py`."""
+
+    def edge_network(self, settings: Settings) -> NetworkSpec: ...
+
+    def edge_container(
+        self, settings: Settings, *, routes_dir: Path, certificates_dir: Path, user: str
+    ) -> ContainerSpec: ...
+
+    def container_name(self, settings: Settings) -> str: ...
+
+    def probe_address(self, settings: Settings) -> tuple[str, int]: ...
+
+
+class Traefik:
+    """The edge. `settings` is asked at each call: it changes while the agent runs."""
+
+    def __init__(
+        self, settings: Callable[[], Settings], *, engine: EdgeEngine, routing: Routing, layout: Layout
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._routing = routing
+        self._layout = layout
+        self._probe = Probe()
+
+    def ensure(self) -> None:
+        """Make Traefik run as configured; nothing to do costs two questions to the engine.
+
+        The network comes first: the agent listens on its gateway, also while the container cannot start.
+        Does not wait until Traefik answers. Raises ConfigError when the certificate cannot be used.
+        """
+        settings = self._settings()
+        routes = self._routes()
+        if not settings.traefik.managed:
+            routes.prepare()
+            self._put_base(routes, None)
+            return
+        self._engine.ensure_network(self._layout.edge_network(settings))
+        certificates = self._folder("certificates")
+        for folder in (routes, certificates):
+            folder.prepare()
+        pair = _copy_certificate(settings, certificates)
+        if not self._put_base(routes, pair):  # else Traefik may still be reading by the old names
+            for path in set(certificates.path.iterdir()) - {certificates.path / name for name in pair or ()}:
+                path.unlink(missing_ok=True)
+        self._engine.ensure_container(
+            self._layout.edge_container(
+                settings,
+                routes_dir=routes.path,
+                certificates_dir=certificates.path,
+                user=f"{os.getuid()}:{os.getgid()}",
+            )
+        )
+
+    @property
+    def container(self) -> str:
+        """Name of Traefik's container; "" when somebody else runs it."""
+        settings = self._settings()
+        return self._layout.container_name(settings) if settings.traefik.managed else ""
+
+    def joined(self) -> frozenset[str]:
+        """Networks that Traefik is attached to, now; none where it is not ours to join."""
+        name = self.container
+        return self._engine.networks_of(name) if name else frozenset()
+
+    def read(self, slug: Slug) -> RouteTable | None:
+        """What the environment's file says; None without one.
+
+        A file that we would write differently today (by hand, by an older agent, under other settings)
+        reads as a table without routes, which equals no table that anybody wants.
+        """
+        settings = self._settings()
+        with contextlib.suppress(ValueError):
+            document = self._routes().read(slug)
+            if document is None:
+                return None
+            table = self._routing.parse(slug, document, settings)
+            if self._routing.render(table, settings) == document:
+                return table
+        return RouteTable(slug, Backend.AGENT, None, ())
+
+    def slugs(self) -> tuple[Slug, ...]:
+        """Every environment that has a route file."""
+        found = []
+        for key in self._routes().keys():  # noqa: SIM118 - a Folder is no mapping
+            with contextlib.suppress(ValueError):
+                found.append(Slug(key))
+        return tuple(found)
+
+    def write(self, table: RouteTable) -> None:
+        """Validate, then replace the environment's file in one rename."""
+        self._routes().write(table.slug, self._routing.render(table, self._settings()))
+
+    def remove(self, slug: Slug) -> None:
+        """Take the environment's routes away; gone already is fine."""
+        self._routes().remove(slug)
+
+    def confirms(self, table: RouteTable) -> bool:
+        """Whether Traefik answers with exactly this table's file, not an older one; never reaches the containers."""
+        if not table.routes:
+            return False
+        _, headers = self._ask(table.routes[0].hostname)
+        return headers.get(ROUTE_HEADER) == self._routing.fingerprint(table, self._settings())
+
+    def serving(self, hostname: Hostname) -> tuple[int, str]:
+        """Status and X-Butai-Revision that Traefik answers for `hostname`; (0, "") when it does not answer.
+
+        Asks Traefik alone: 418 is a hostname with a route, anything else is what the agent answers for one without.
+        """
+        status, headers = self._ask(hostname)
+        return status, headers.get(REVISION_HEADER, "")
+
+    def _ask(self, hostname: Hostname) -> tuple[int, Mapping[str, str]]:
+        settings = self._settings()
+        return self._probe.ask(self._layout.probe_address(settings), hostname, secure=settings.scheme == "https")
+
+    def _routes(self) -> Folder:
+        traefik = self._settings().traefik
+        if not traefik.managed and traefik.directory is not None:
+            return self._folder("routes", path=traefik.directory)
+        return self._folder("routes")
+
+    def _folder(self, name: str, *, path: Path | None = None) -> Folder:
+        settings = self._settings()
+        edge_dir = settings.state_dir / "edge"
+        return Folder(path or edge_dir / name, staging=edge_dir / "staging", prefix=settings.instance)
+
+    def _put_base(self, routes: Folder, certificate: tuple[str, str] | None) -> bool:
+        """Write what holds for all environments; whether that changed anything."""
+        document = self._routing.base_routes(self._settings(), certificate)
+        with contextlib.suppress(ValueError):
+            if routes.read(_BASE) == document:
+                return False
+        routes.write(_BASE, document)
+        return True
+
+
+def _copy_certificate(settings: Settings, folder: Folder) -> tuple[str, str] | None:
+    """Copy the pair where Traefik sees it, under names made of its content: a renewed one is a new name."""
+    traefik = settings.traefik
+    if traefik.certificate_file is None or traefik.key_file is None:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            traefik.certificate_file, traefik.key_file, password=lambda: ""
+        )
+        pair = traefik.certificate_file.read_bytes(), traefik.key_file.read_bytes()
+    except OSError as error:  # ssl.SSLError is one
+        problem = Problem(
+            "traefik.certificate_file",
+            f"the certificate and its key cannot be used: {error.strerror or error}",
+            "both in PEM, the key without a password, readable by the agent",
+        )
+        raise ConfigError((problem,)) from error
+    digest = hashlib.sha256(b"\0".join(pair)).hexdigest()[:16]
+    names = f"{digest}.crt", f"{digest}.key"
+    for name, content in zip(names, pair, strict=True):
+        if not (folder.path / name).exists():
+            folder.put_file(name, content)
+    return names
