@@ -16,6 +16,7 @@ from agent.errors import AgentError, DeployError
 from agent.logs import redact
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
+from agent.model.names import Revision
 
 _MAX_LOG_LINES = 15
 _MAX_LOG = 2_000  # characters as sent
@@ -62,6 +63,11 @@ def code(text: str) -> str:
     return f"`{plain(text.replace('`', 'ˋ'))}`" if text.strip() else "``"
 
 
+def sentence(text: str) -> str:
+    """A sentence of ours with foreign names in it: its `code` marks stay, a fence cannot be opened."""
+    return plain(re.sub(r"`{2,}", "ˋ", redact(text)), limit=600)
+
+
 def fenced(lines: Sequence[str]) -> str:
     """The last lines in a block: redacted, cut by whole lines, and unable to leave the block."""
     kept: list[str] = []
@@ -74,8 +80,8 @@ def fenced(lines: Sequence[str]) -> str:
     return f"```\n{text}\n```" if text.strip() else ""
 
 
-def name(environment: Environment) -> str:
-    return f"{code(environment.branch)} of {plain(environment.project)}"
+def name(subject: Environment | Deployment) -> str:
+    return f"{code(subject.branch)} of {plain(subject.project)}"
 
 
 def seconds(value: float) -> str:
@@ -84,28 +90,33 @@ def seconds(value: float) -> str:
     return f"{int(value // 60)} min {int(value % 60)} s"
 
 
-def progress(environment: Environment, phase: Phase, *, user: str = "") -> str:
-    return f":hourglass_flowing_sand: {name(environment)}: {_PROGRESS[phase]} …{_asked_by(user)}"
+def progress(environment: Environment, phase: Phase, *, user: str = "", notes: Sequence[str] = ()) -> str:
+    return _joined(
+        [f":hourglass_flowing_sand: {name(environment)}: {_PROGRESS[phase]} …{_asked_by(user)}", *_notes(notes)]
+    )
 
 
-def live(environment: Environment, deployment: Deployment, *, url: str, took_s: float) -> str:
+def last_word(text: str) -> str:
+    """For a message that Slack will not let us edit much longer."""
+    return f"{text}\nThis takes longer than Slack lets me edit a message: `/butai status` tells how it went."
+
+
+def live(deployment: Deployment, *, url: str, took_s: float, again: bool = False) -> str:
     """The end everybody hopes for: where, and how long it took."""
-    lines = [
-        f":white_check_mark: {name(environment)} is live at {url} ({seconds(took_s)})",
-        _commit(deployment.commit),
-        *(f"• {plain(notice)}" for notice in deployment.notices[:10]),
-    ]
-    return _joined(lines)
+    verb = "is live again" if again else "is live"
+    first = f":white_check_mark: {name(deployment)} {verb} at {url} ({seconds(took_s)})"
+    lasting = [note for note in deployment.notices if not note.startswith("Waiting:")]  # what held it up is over
+    return _joined([first, _commit(deployment.commit), *_notes(lasting)])
 
 
-def failed(environment: Environment, deployment: Deployment, *, url: str) -> str:
-    """Why not, where to look, whose commit it was, and what to do next."""
+def failed(deployment: Deployment, *, url: str, serving: Revision | None) -> str:
+    """Why not, where to look, whose commit it was, and what to do next. `serving`: the good version people see."""
     failure = deployment.failure or Failure(code="unknown", message="The reason was not recorded.")
-    verb = "could not be updated" if environment.deployed_revision else "is not on stage"
-    lines = [f":x: {name(environment)} {verb}: {_sentence(failure.message)}", *_details(failure)]
+    verb = "could not be updated" if serving else "is not on stage"
+    lines = [f":x: {name(deployment)} {verb}: {sentence(failure.message)}", *_details(failure)]
     lines.append(_commit(deployment.commit))
-    if environment.deployed_revision:
-        lines.append(f"Version {code(environment.deployed_revision.short)} still serves at {url}")
+    if serving:
+        lines.append(f"Version {code(serving.short)} still serves at {url}")
     return _joined(lines)
 
 
@@ -122,17 +133,18 @@ def removing(environment: Environment, *, user: str = "") -> str:
 
 
 def removed(branch: str, project: str) -> str:
-    return f":wastebasket: {code(branch)} of {plain(project)} was removed, with its data. The branch in git is untouched."
+    whose = f" of {plain(project)}" if project else ""
+    return f":wastebasket: {code(branch)}{whose} was removed, with its data. Nothing was changed in git."
 
 
-def overtaken(environment: Environment, wanted: str) -> str:
+def overtaken(environment: Environment) -> str:
     """Somebody asked for something else in the meantime."""
-    return f"{name(environment)}: somebody asked for something else since; it is now to be {wanted}."
+    return f"{name(environment)}: somebody asked for something else since; it is now meant to be {environment.wanted}."
 
 
 def error(failure: AgentError) -> str:
     """An error as an answer to the person who asked."""
-    lines = [_sentence(failure.message), _sentence(failure.hint)]
+    lines = [sentence(failure.message), sentence(failure.hint)]
     if isinstance(failure, DeployError):
         lines.insert(1, fenced(failure.log_tail))
     return _joined(lines)
@@ -141,7 +153,7 @@ def error(failure: AgentError) -> str:
 def listing(lines: Sequence[Line]) -> str:
     if not lines:
         return "Nothing is on stage. `/butai deploy BRANCH` changes that."
-    shown = [f"• {name(line.environment)}: {_sentence(line.summary)}, {line.url}" for line in lines[:_MAX_LISTED]]
+    shown = [f"• {name(line.environment)}: {sentence(line.summary)}, {line.url}" for line in lines[:_MAX_LISTED]]
     if len(lines) > _MAX_LISTED:
         shown.append(f"… and {len(lines) - _MAX_LISTED} more: `butai list` on the host shows them all.")
     return "\n".join(shown)
@@ -150,7 +162,7 @@ def listing(lines: Sequence[Line]) -> str:
 def status(line: Line, deployment: Deployment | None) -> str:
     environment = line.environment
     pinned = " Pinned: pushes are ignored." if environment.pinned else ""
-    lines = [f"{name(environment)}: {_sentence(line.summary)}.{pinned}", line.url]
+    lines = [f"{name(environment)}: {sentence(line.summary)}.{pinned}", line.url]
     if deployment is not None:
         lines.append(_commit(deployment.commit))
         if deployment.failure is not None:
@@ -164,7 +176,7 @@ def question(environment: Environment, *, url: str, volumes: Iterable[str]) -> s
     data = f"the data in {kept}" if kept else "everything stored in it (databases, uploads)"
     return (
         f"Destroy {name(environment)}?\n"
-        f"This removes {url}, its containers, and {data}. It cannot be undone. The branch in git is untouched."
+        f"This removes {url}, its containers, and {data}. It cannot be undone. Nothing is changed in git."
     )
 
 
@@ -180,19 +192,18 @@ def _details(failure: Failure) -> list[str]:
     elif failure.service:
         lines.append(f"Service: {code(failure.service)}")
     if failure.hint:
-        lines.append(f"Next: {_sentence(failure.hint)}")
+        lines.append(f"Next: {sentence(failure.hint)}")
     return lines
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    return [f"• {sentence(note)}" for note in notes[-10:]]
 
 
 def _commit(commit: Commit | None) -> str:
     if commit is None:
         return ""
     return f"{code(commit.revision.short)} by {plain(commit.author, limit=80)}: {plain(commit.subject, limit=200)}"
-
-
-def _sentence(text: str) -> str:
-    """A sentence of ours with foreign names in it: its `code` marks stay, a fence cannot be opened."""
-    return plain(re.sub(r"`{2,}", "ˋ", redact(text)), limit=600)
 
 
 def _asked_by(user: str) -> str:

@@ -90,7 +90,7 @@ class Inspector:
             environment=environment,
             url=settings.url(settings.hostname(slug)),
             urls=urls,
-            summary=_summary(environment, history[0] if history else None),
+            summary=summary_of(environment, history[0] if history else None),
             deployment=history[0] if history else None,
             previous=tuple(history[1:]),
             observed=observed,
@@ -105,6 +105,11 @@ class Inspector:
     def containers(self, slug: Slug) -> tuple[Container, ...]:
         self._environment(slug)
         return self._engine.containers({INSTANCE: self._settings().instance, SLUG: slug})
+
+    def volumes(self, slug: Slug) -> tuple[str, ...]:
+        """The volumes of its release, by the names its compose file uses; asks no outside system."""
+        release = self._observer.release(self._environment(slug))
+        return () if release is None else tuple(name.removeprefix(f"{release.stack}_") for name in release.volumes)
 
     def container(self, slug: Slug, service: str = "") -> Container:
         """The newest container of a service, the entry service's when none is named."""
@@ -176,14 +181,15 @@ class Inspector:
             environment=environment,
             deployment=deployment,
             url=settings.url(settings.hostname(environment.slug)),
-            summary=_summary(environment, deployment),
+            summary=summary_of(environment, deployment),
             services=f"{well}/{len(containers)} up",
         )
 
 
 
 
-def _summary(environment: Environment, deployment: Deployment | None) -> str:
+def summary_of(environment: Environment, deployment: Deployment | None) -> str:
+    """How an environment is, in a word or a sentence; from its rows alone."""
     if environment.wanted is Wanted.ABSENT:
         return "being removed"
     if deployment is not None and not deployment.phase.final:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, request
 
 from agent.errors import RequestError
+from agent.planning.edge import agent_address, agent_hostname, edge_address
 from agent.web import api, hooks, pages, problems, slack
 from agent.web.deps import LISTENER, SOCKET, Deps, caller, on_socket
 
@@ -105,17 +106,18 @@ class _Door:
         return (self._own if ours else self._stages)(environ, start_response)
 
     def _is_container(self, address: str) -> bool:
-        """Whether the peer is a container of the address pool, Traefik excepted."""
+        """Whether the peer is a container of the address pool. Traefik is one that may, and this host is none."""
         try:
             peer = ipaddress.ip_address(address)
         except ValueError:
             return False
-        pool = ipaddress.ip_network(self._deps.settings().docker.address_pool, strict=False)
-        return peer in pool and address not in self._deps.edge_addresses()
+        settings = self._deps.settings()
+        pool = ipaddress.ip_network(settings.docker.address_pool, strict=False)
+        return peer in pool and address not in (edge_address(settings), agent_address(settings)[0])
 
     def _is_ours(self, name: str) -> bool:
         """The agent's host name, or an address: whoever talks to an address means the agent."""
-        if name in ("localhost", f"butai.{self._deps.settings().domain}".lower()):
+        if name in ("localhost", agent_hostname(self._deps.settings())):
             return True
         try:
             ipaddress.ip_address(name.strip("[]"))

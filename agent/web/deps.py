@@ -23,12 +23,7 @@ CALLER = "butai.caller"  # WSGI environ: "unix:anna", told by the kernel, on the
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`settings` is asked at each request: it changes while the agent runs.
-
-    `edge_addresses` are Traefik's addresses in the address pool: the only ones of the pool that may
-    talk to the agent over TCP; everything else in the pool is somebody's container. `stopping` ends
-    requests that wait for news.
-    """
+    """`settings` is asked at each request: it changes while the agent runs."""
 
     settings: Callable[[], Settings]
     operations: Operations
@@ -36,7 +31,6 @@ class Deps:
     store: Store
     clock: Clock
     notifier: Notifier
-    edge_addresses: Callable[[], frozenset[str]] = frozenset
     stopping: Event = field(default_factory=Event)
 
 

@@ -1,0 +1,171 @@
+"""Carries messages from the outbox to Slack: at least once, each edited at most once a second, none blocking another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from agent.adapters.slack import SlackBusy, SlackRefused
+from agent.errors import OutsideError
+from agent.model.notice import OpenNotice
+from agent.runtime.ports import Clock
+from agent.runtime.tidings import RESPONSE_URL_LIFE
+from agent.store import Outgoing, Store, Thread
+
+log = structlog.get_logger(__name__)
+
+_BETWEEN_EDITS_S = 1.0
+_RESPONSE_URL_USES = 5
+_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_PATIENCE = timedelta(hours=24)
+_EVER = 3600.0
+
+
+class Chat(Protocol):
+    """Slack, as the messenger needs it. Raises SlackBusy, SlackRefused or OutsideError."""
+
+    can_post: bool
+
+    def post(self, channel: str, *, text: str, thread: str = "") -> str: ...
+
+    def update(self, channel: str, ts: str, *, text: str) -> None: ...
+
+    def respond(self, response_url: str, message: Mapping[str, Any]) -> None: ...
+
+
+class Messenger:
+    """Used by one thread."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._not_before: dict[str, float] = {}  # per message: when its next edit may leave
+        self._closed_doors: set[tuple[str, str]] = set()  # (team, channel) that the bot may not write to
+
+    def send_due(self, chat: Chat) -> float:
+        """Send what may leave now; seconds until the next message may."""
+        now = self._clock.monotonic()
+        self._not_before = {key: at for key, at in self._not_before.items() if at > now}
+        for item in self._store.outbox.due(self._clock.now(), limit=200):
+            # The end is what people wait for: it leaves at once, and Slack's own limit may still hold it.
+            if item.key not in self._not_before or item.payload.get("final"):
+                self._send(chat, item)
+        due_at = self._store.outbox.next_at()
+        until_due = _EVER if due_at is None else (due_at - self._clock.now()).total_seconds()
+        held = [at - self._clock.monotonic() for at in self._not_before.values()]
+        if until_due <= 0:  # only what is held back because it was edited just now
+            return max(0.01, min(held, default=_BETWEEN_EDITS_S))
+        return max(0.01, until_due)
+
+    def _send(self, chat: Chat, item: Outgoing) -> None:
+        try:
+            delivered = self._deliver(chat, item.payload)
+        except SlackBusy as busy:
+            self._again(item, busy.retry_after_s, busy)
+        except OutsideError as error:
+            self._again(item, _BACKOFF_S[min(item.attempts, len(_BACKOFF_S) - 1)], error)
+        except SlackRefused as error:
+            self._give_up(item, error.message)
+        else:
+            self._not_before[item.key] = self._clock.monotonic() + _BETWEEN_EDITS_S
+            self._done(item, delivered)
+
+    def _deliver(self, chat: Chat, payload: Mapping[str, Any]) -> OpenNotice | None:
+        """The notice as it is after sending, where there is one."""
+        if "message" in payload:
+            chat.respond(payload["response_url"], payload["message"])
+            return None
+        if "channel" in payload:
+            chat.post(payload["channel"], text=payload["text"], thread=payload["thread"])
+            return None
+        notice = self._store.notices.get(payload["notice"])
+        if notice is None:  # closed meanwhile
+            return None
+        if chat.can_post and self._write(chat, notice, payload["text"]):
+            return self._store.notices.get(notice.id)
+        self._respond(chat, notice, payload["text"], final=payload["final"])
+        return notice
+
+    def _write(self, chat: Chat, notice: OpenNotice, text: str) -> bool:
+        """Post or edit as the bot; False when it may not write there and the response_url has to do."""
+        place = notice.notice
+        if not place.channel or (place.team, place.channel) in self._closed_doors:
+            return False
+        if notice.message_ts:
+            try:
+                chat.update(place.channel, notice.message_ts, text=text)
+            except SlackRefused as error:  # deleted by somebody, or too old to be edited: say it anew
+                log.info("a message cannot be edited", reason=error.code, slug=notice.slug)
+            else:
+                return True
+        try:
+            ts = chat.post(place.channel, text=text, thread=place.thread)
+        except SlackRefused as error:
+            if not place.response_url:
+                raise
+            log.info("the bot may not write there; the response_url is used", reason=error.code)
+            self._closed_doors.add((place.team, place.channel))
+            return False
+        self._store.notices.set_message(notice.id, ts)
+        return True
+
+    def _respond(self, chat: Chat, notice: OpenNotice, text: str, *, final: bool) -> None:
+        """Through the response_url: five uses in thirty minutes, of which the last is kept for the end."""
+        if not notice.notice.response_url:
+            raise SlackRefused("There is no way to answer: no bot token, no response_url.", code="no-way-to-answer")
+        if self._clock.now() - notice.opened_at > RESPONSE_URL_LIFE:
+            raise SlackRefused("The response_url has expired.", code="expired")
+        if not final and notice.uses >= _RESPONSE_URL_USES - 1:
+            return
+        visibility = "ephemeral" if notice.kind == "destroy" else "in_channel"
+        message = {"text": text, "replace_original": True, "response_type": visibility}
+        chat.respond(notice.notice.response_url, message)
+        self._store.notices.count_use(notice.id)
+
+    def _done(self, item: Outgoing, notice: OpenNotice | None) -> None:
+        with self._store.transaction():
+            self._store.outbox.sent(item.id)
+            if notice is not None and item.payload.get("final"):
+                self._close(notice, item.payload)
+
+    def _close(self, notice: OpenNotice, payload: Mapping[str, Any]) -> None:
+        """Forget the notice, and keep its message for what later pushes have to say."""
+        self._store.notices.close(notice.id)
+        if notice.message_ts and "told" in payload:
+            ts = notice.notice.thread or notice.message_ts
+            self._store.threads.keep(
+                Thread(notice.slug, notice.notice.channel, ts, told=payload["told"], well=payload["well"])
+            )
+        elif notice.kind == "destroy" and self._store.environments.get(notice.slug) is None:
+            self._store.threads.forget(notice.slug)
+
+    def _again(self, item: Outgoing, wait_s: float, error: OutsideError) -> None:
+        now = self._clock.now()
+        if now - item.put_at > _PATIENCE:
+            self._give_up(item, f"{error.message} It was tried for a day.")
+            return
+        log.info("Slack is asked again later", reason=error.message, wait_s=wait_s, attempts=item.attempts + 1)
+        self._store.outbox.retry(item.id, at=now + timedelta(seconds=wait_s), error=error.message)
+
+    def _give_up(self, item: Outgoing, reason: str) -> None:
+        """The event says what somebody was not told, and why."""
+        log.warning("a message could not be delivered", key=item.key, reason=reason)
+        notice = self._store.notices.get(item.payload["notice"]) if "notice" in item.payload else None
+        with self._store.transaction():
+            self._store.outbox.drop(item.id, error=reason)
+            if notice is None or not item.payload.get("final"):
+                return
+            self._store.notices.close(notice.id)
+            self._store.events.add(
+                "untold",
+                slug=notice.slug,
+                caller="agent",
+                text=f"The end of a {notice.kind} could not be told in Slack: {reason}",
+                now=self._clock.now(),
+                data={"text": item.payload["text"]},
+            )
+
+

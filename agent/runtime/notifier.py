@@ -1,0 +1,131 @@
+"""Tells people in Slack what became of what they asked: one message per request, edited until its end.
+
+Level-triggered like the controller: whoever calls only says "look at this environment again", and what
+there is to say is read from the rows. So a crash between the end of a deployment and its message
+loses nothing: the next start looks at every open notice. The text waits in the outbox until Slack has it; the
+notice is closed in the same transaction that takes its last text out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+import structlog
+
+from agent.adapters.slack import Slack
+from agent.config import Settings, SlackSettings
+from agent.model.environment import Environment
+from agent.model.names import Slug
+from agent.runtime.messenger import Chat, Messenger
+from agent.runtime.ports import Clock
+from agent.runtime.tidings import Tidings
+from agent.store import Store
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_S = 60.0
+_IDLE_S = 10.0  # how long a message may wait that another process put into the outbox
+
+
+class Notifier:
+    """`start` runs it in a thread of its own; the other calls only set a flag and may come from any thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        connect: Callable[[SlackSettings], Chat] | None = None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._connect = connect or _connected
+        self._connected_as: SlackSettings | None = None
+        self._chat: Chat | None = None
+        self._tidings = Tidings(store=store, settings=settings, clock=clock)
+        self._messenger = Messenger(store=store, clock=clock)
+        self._lock = Lock()
+        self._changed: dict[Slug, set[str]] = {}
+        self._bell = Event()
+        self._stopping = Event()
+        self._thread: Thread | None = None
+        self._swept_at: float | None = None
+
+    def start(self) -> None:
+        self._thread = Thread(target=self._run, name="notifier", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the message that is under way. What still waits leaves after the next start."""
+        self._stopping.set()
+        self._bell.set()
+        if self._thread is not None:
+            self._thread.join(15)
+
+    def deployment_changed(self, environment: Environment, deployment: object) -> None:
+        """The environment's deployment has another phase now, which the caller has written down already."""
+        del deployment  # it is read again: it may have moved on by the time it is told
+        self.look_at(environment.slug)
+
+    def settled(self, environment: Environment, kind: str) -> None:
+        """What was asked for (`sleep`, `destroy`) has come true."""
+        self.look_at(environment.slug, kind)
+
+    def look_at(self, slug: Slug, *settled: str) -> None:
+        """Something about this environment may be worth telling."""
+        with self._lock:
+            self._changed.setdefault(slug, set()).update(settled)
+        self._bell.set()
+
+    def answer_click(self, response_url: str, text: str, *, replace: bool) -> None:
+        """Say `text` to who clicked, in the place of the clicked message or beside it; "" only removes that message."""
+        self._tidings.put_answer(response_url, text, replace=replace)
+        self._bell.set()
+
+    def work(self) -> float:
+        """Tell and send everything that is due; seconds until there may be more. Called by the thread, and by tests."""
+        chat = self._current_chat()
+        if chat is None:
+            return _IDLE_S
+        for slug, settled in self._take_changed().items():
+            self._tidings.gather(slug, settled, can_post=chat.can_post)
+        return min(self._messenger.send_due(chat), _IDLE_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._bell.clear()
+            try:
+                wait_s = self.work()
+            except Exception:  # a thread's main loop: what was not told is found again by the next sweep
+                log.exception("telling people in Slack failed; it is tried again")
+                wait_s = _IDLE_S
+            self._bell.wait(wait_s)
+
+    def _take_changed(self) -> dict[Slug, set[str]]:
+        now = self._clock.monotonic()
+        with self._lock:
+            taken, self._changed = self._changed, {}
+        if self._swept_at is None or now - self._swept_at >= _SWEEP_S:
+            self._swept_at = now
+            for slug in (*self._store.notices.slugs(), *(thread.slug for thread in self._store.threads.all())):
+                taken.setdefault(slug, set())
+        return taken
+
+    def _current_chat(self) -> Chat | None:
+        """The connection that the settings ask for now; they change while the agent runs."""
+        wanted = self._settings().slack
+        if wanted != self._connected_as:
+            self._chat = None if wanted is None else self._connect(wanted)
+            self._connected_as = wanted
+        return self._chat
+
+
+def _connected(settings: SlackSettings) -> Chat:
+    return Slack(
+        token=settings.bot_token.reveal() if settings.bot_token else "",
+        api_url=settings.api_url,
+        response_hosts=settings.response_hosts,
+    )

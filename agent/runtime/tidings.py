@@ -1,0 +1,180 @@
+"""What there is to tell about an environment, read from its rows and put into the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import uuid4
+
+from agent.config import Settings
+from agent.model.deployment import Deployment, Phase
+from agent.model.environment import Environment, Wanted
+from agent.model.names import Slug
+from agent.model.notice import OpenNotice
+from agent.runtime import chat
+from agent.runtime.ports import Clock
+from agent.store import Store, Thread
+
+RESPONSE_URL_LIFE = timedelta(minutes=30)
+_LAST_WORD_AFTER = timedelta(minutes=28)  # a message that can no longer be edited must not say "building" for ever
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiding:
+    """`final`: nothing is said after this, and the notice closes once it was sent."""
+
+    text: str
+    final: bool = False
+    told: Deployment | None = None
+
+
+class Tidings:
+    """Not safe for several threads at once: the notifier's alone calls `gather`."""
+
+    def __init__(self, *, store: Store, settings: Callable[[], Settings], clock: Clock) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._said: dict[int, str] = {}  # per notice: saves edits that change nothing
+
+    def gather(self, slug: Slug, settled: set[str], *, can_post: bool) -> None:
+        """Put whatever is new about this environment into the outbox. `settled`: kinds of requests that came true."""
+        notices = self._store.notices.open_for(slug)
+        thread = self._store.threads.get(slug) if can_post else None
+        if not notices and thread is None:
+            return
+        with self._store.transaction():
+            environment = self._store.environments.get(slug)
+            last = self._store.deployments.last(slug)
+            for notice in notices:
+                self._tell(notice, environment, last, notice.kind in settled, can_post=can_post)
+            if thread is not None and not notices:
+                self._tell_thread(thread, environment, last)
+
+    def put_answer(self, response_url: str, text: str, *, replace: bool) -> None:
+        """To who clicked a button; safe from any thread."""
+        message: dict[str, object] = {"delete_original": True}
+        if text:
+            message = {"replace_original": replace, "response_type": "ephemeral", "text": text}
+        payload = {"response_url": response_url, "message": message}
+        self._store.outbox.put(f"answer:{uuid4().hex}", payload, now=self._clock.now())
+
+    def _tell(
+        self,
+        notice: OpenNotice,
+        environment: Environment | None,
+        last: Deployment | None,
+        settled: bool,
+        *,
+        can_post: bool,
+    ) -> None:
+        key = f"notice:{notice.id}"
+        waiting = self._store.outbox.get(key)
+        if waiting is not None and waiting.payload.get("final"):
+            return  # the end is on its way; what happens afterwards is not this notice's business
+        if environment is not None and environment.created_at > notice.opened_at:
+            environment = None  # another one of the same name: the one that was asked for is gone
+        tiding = self._tiding(notice, environment, last, settled)
+        if not tiding.final and not can_post and self._clock.now() - notice.opened_at > _LAST_WORD_AFTER:
+            tiding = _Tiding(chat.last_word(tiding.text), final=True)
+        if not tiding.final and self._said.get(notice.id) == tiding.text:
+            return
+        payload: dict[str, object] = {"notice": notice.id, "text": tiding.text, "final": tiding.final}
+        if tiding.told is not None:
+            payload |= {"told": tiding.told.id, "well": tiding.told.phase is Phase.READY}
+        self._store.outbox.put(key, payload, now=self._clock.now())
+        self._said[notice.id] = tiding.text
+        if tiding.final:
+            del self._said[notice.id]
+
+    def _tiding(
+        self, notice: OpenNotice, environment: Environment | None, last: Deployment | None, settled: bool
+    ) -> _Tiding:
+        user = notice.notice.user
+        subject = environment or last
+        if subject is None:  # removed before anything was tried
+            return _Tiding(chat.removed(notice.slug, ""), final=True)
+        if notice.kind == "destroy":
+            if environment is None or settled:
+                return _Tiding(chat.removed(subject.branch, subject.project), final=True)
+            if environment.wanted is not Wanted.ABSENT:
+                return _Tiding(chat.overtaken(environment), final=True)
+            return _Tiding(chat.removing(environment, user=user))
+        if notice.kind == "sleep":
+            return self._of_sleep(environment, subject, settled)
+        return self._of_deployment(notice, environment, last)
+
+    def _of_sleep(
+        self, environment: Environment | None, subject: Environment | Deployment, settled: bool
+    ) -> _Tiding:
+        if environment is None:
+            return _Tiding(chat.removed(subject.branch, subject.project), final=True)
+        if environment.wanted is not Wanted.ASLEEP:
+            return _Tiding(chat.overtaken(environment), final=True)
+        return _Tiding(chat.asleep(environment), final=True) if settled else _Tiding(chat.falling_asleep(environment))
+
+    def _of_deployment(
+        self, notice: OpenNotice, environment: Environment | None, last: Deployment | None
+    ) -> _Tiding:
+        """A deploy, redeploy or wake ends with the first deployment that ended since and is as new as was asked."""
+        if last is not None and last.finished_at is not None and last.finished_at >= notice.opened_at:
+            if last.phase is Phase.FAILED and _answers(last, notice, environment):
+                return _Tiding(self._failed(last, environment), final=True, told=last)
+            if last.phase is Phase.READY and environment is not None and _answers(last, notice, environment):
+                took_s = (last.finished_at - notice.opened_at).total_seconds()
+                return _Tiding(chat.live(last, url=self._url(last), took_s=took_s), final=True, told=last)
+        if environment is None:
+            branch, project = (last.branch, last.project) if last is not None else (str(notice.slug), "")
+            return _Tiding(chat.removed(branch, project), final=True)
+        if environment.wanted is not Wanted.RUNNING:
+            return _Tiding(chat.overtaken(environment), final=True)
+        phase = last.phase if last is not None else Phase.QUEUED
+        if phase in (Phase.READY, Phase.FAILED):  # of an earlier request
+            phase = Phase.QUEUED
+        notes = last.notices if last is not None and not last.phase.final else ()
+        return _Tiding(chat.progress(environment, phase, user=notice.notice.user, notes=notes))
+
+    def _tell_thread(self, thread: Thread, environment: Environment | None, last: Deployment | None) -> None:
+        """Nobody waits, but somebody asked once: pushes that fail, the recovery after one, and the end."""
+        if environment is None:
+            if last is not None:
+                self._put_into(thread, "end", chat.removed(last.branch, last.project))
+            self._store.threads.forget(thread.slug)
+            return
+        ended = next(
+            (
+                deployment
+                for deployment in self._store.deployments.history(thread.slug, 10)
+                if deployment.phase in (Phase.READY, Phase.FAILED)
+            ),
+            None,
+        )
+        if ended is None or ended.id <= thread.told:
+            return
+        well = ended.phase is Phase.READY
+        if well and not thread.well:
+            took_s = ended.seconds or 0.0
+            self._put_into(thread, str(ended.id), chat.live(ended, url=self._url(ended), took_s=took_s, again=True))
+        elif not well:
+            self._put_into(thread, str(ended.id), self._failed(ended, environment))
+        self._store.threads.keep(replace(thread, told=ended.id, well=well))
+
+    def _put_into(self, thread: Thread, name: str, text: str) -> None:
+        payload = {"channel": thread.channel, "thread": thread.message_ts, "text": text}
+        self._store.outbox.put(f"thread:{thread.slug}:{name}", payload, now=self._clock.now())
+
+    def _failed(self, deployment: Deployment, environment: Environment | None) -> str:
+        serving = environment.deployed_revision if environment is not None else None
+        return chat.failed(deployment, url=self._url(deployment), serving=serving)
+
+    def _url(self, deployment: Deployment) -> str:
+        settings = self._settings()
+        return deployment.url or settings.url(settings.hostname(deployment.slug))
+
+
+def _answers(deployment: Deployment, notice: OpenNotice, environment: Environment | None) -> bool:
+    """Whether the remote was read since the request: an older deployment may end just after it."""
+    if environment is None or environment.pinned or deployment.revision is None:
+        return True
+    return environment.fetched >= notice.request
