@@ -110,7 +110,6 @@ def static_config(settings: Settings) -> tuple[str, ...]:
     flags = [
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
-        "--log.level=WARN",
         f"--providers.file.directory={ROUTES}",
         "--providers.file.watch=true",
         # The default of 2 s is what a second change within 2 s would wait for.
@@ -135,6 +134,8 @@ def _entry_point(name: str, port: int) -> tuple[str, ...]:
         # No rule of ours depends on the path, so applications get it as it was sent.
         f"--entrypoints.{name}.http.sanitizepath=false",
         f"--entrypoints.{name}.http.maxheaderbytes=32768",
+        # `X_Forwarded_For` is X-Forwarded-For to WSGI, CGI and PHP; nginx drops such names by default, too.
+        f"--entrypoints.{name}.http.aliasheadersstrategy=delete",
         # The default of 60 s cuts off large uploads on slow lines.
         f"--entrypoints.{name}.transport.respondingtimeouts.readtimeout=900s",
     )

@@ -33,18 +33,18 @@ def routes_for(
 ) -> RouteTable:
     """The table that sends each public service's hostname to its `serving` containers, the entry service's first.
 
-    A service without a serving container has no route: its hostname falls to the agent, which says so.
+    A service without a serving container has no route: its hostname falls to the agent, which says so. Of
+    two services whose names read the same in a hostname (`api.v1`, `api-v1`) the first has it.
     """
     entry = release.service(release.entry_service)
     others = [spec for spec in release.services if spec.public and spec.ports and spec.name != entry.name]
     routes = [_route(environment, entry, "", release.entry_port, serving, settings)]
     routes += [_route(environment, spec, spec.name, spec.ports[0], serving, settings) for spec in others]
-    return RouteTable(
-        slug=environment.slug,
-        backend=Backend.CONTAINERS,
-        revision=release.revision,
-        routes=tuple(route for route in routes if route.containers),
-    )
+    found: dict[Hostname, Route] = {}
+    for route in routes:
+        if route.containers:
+            found.setdefault(route.hostname, route)
+    return RouteTable(environment.slug, Backend.CONTAINERS, release.revision, tuple(found.values()))
 
 
 def _route(

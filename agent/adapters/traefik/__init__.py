@@ -34,7 +34,7 @@ class EdgeEngine(Protocol):
 
     def ensure_container(self, spec: ContainerSpec) -> None: ...
 
-    def networks_of(self, container: str) -> frozenset[str]:
+    def joined(self, container: str) -> frozenset[str]:
         """Names of the networks that the container is attached to; empty when there is no such container."""
         ...
 
@@ -77,8 +77,8 @@ class Traefik:
         self._layout = layout
         self._probe = Probe()
 
-    def ensure(self) -> None:
-        """Make Traefik run as configured; nothing to do costs two questions to the engine.
+    def ensure(self) -> bool:
+        """Make Traefik run as configured; whether its container is a new one, which has to join its networks again.
 
         The network comes first: the agent listens on its gateway, also while the container cannot start.
         Does not wait until Traefik answers. Raises ConfigError when the certificate cannot be used.
@@ -88,7 +88,7 @@ class Traefik:
         if not settings.traefik.managed:
             routes.prepare()
             self._put_base(routes, None)
-            return
+            return False
         self._engine.ensure_network(self._layout.edge_network(settings))
         certificates = self._folder("certificates")
         for folder in (routes, certificates):
@@ -97,6 +97,7 @@ class Traefik:
         if not self._put_base(routes, pair):  # else Traefik may still be reading by the old names
             for path in set(certificates.path.iterdir()) - {certificates.path / name for name in pair or ()}:
                 path.unlink(missing_ok=True)
+        before = self.joined()
         self._engine.ensure_container(
             self._layout.edge_container(
                 settings,
@@ -105,6 +106,7 @@ class Traefik:
                 user=f"{os.getuid()}:{os.getgid()}",
             )
         )
+        return not before or not before <= self.joined()
 
     @property
     def container(self) -> str:
@@ -115,7 +117,7 @@ class Traefik:
     def joined(self) -> frozenset[str]:
         """Networks that Traefik is attached to, now; none where it is not ours to join."""
         name = self.container
-        return self._engine.networks_of(name) if name else frozenset()
+        return self._engine.joined(name) if name else frozenset()
 
     def read(self, slug: Slug) -> RouteTable | None:
         """What the environment's file says; None without one.
