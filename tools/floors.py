@@ -140,7 +140,7 @@ def _tell(results: Sequence[Result], *, in_ci: bool, narrowed: bool) -> int:
         problem = each.problem(in_ci=in_ci, narrowed=narrowed)
         bad = bad or problem is not None
         counts = f"{each.passed:5} passed {each.failed:4} failed {each.skipped:4} skipped {each.seconds:8.1f} s"
-        print(f"{each.floor:<12} {counts}  {problem or 'ok'}")
+        print(f"{each.floor:<12} {counts}  {problem or ('ok' if each.ran else 'nothing to run')}")
     print(closing_line(results), flush=True)
     return 1 if bad else 0
 
