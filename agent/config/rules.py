@@ -1,0 +1,142 @@
+"""What must hold between settings that are each fine by themselves."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from agent.config.checks import UnfitError
+from agent.config.project import Project
+from agent.config.secret import read_private
+from agent.config.settings import Settings
+from agent.errors import Problem
+
+_SOCKET_PATH_BYTES = 107  # sun_path of unix(7) holds 108 with the final zero
+
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[Subject]):
+    """Checked only when nothing is wrong with any of `paths`: else it would complain about a default."""
+
+    paths: tuple[str, ...]
+    check: Callable[[Subject], Iterator[Problem]]
+
+    def broken(self, subject: Subject, place: str, wrong_paths: Sequence[str]) -> Iterator[Problem]:
+        """The problems of `subject`, which stands at `place` in the file ("" or "projects.shop.")."""
+        if not any(_touches(wrong, place + path) for wrong in wrong_paths for path in self.paths):
+            for problem in self.check(subject):
+                yield replace(problem, path=place + problem.path)
+
+
+def broken_rules(settings: Settings, wrong_paths: Sequence[str]) -> list[Problem]:
+    """Every rule that does not hold."""
+    problems = [problem for rule in _RULES for problem in rule.broken(settings, "", wrong_paths)]
+    for name, project in settings.projects.items():
+        for rule in _PROJECT_RULES:
+            problems += rule.broken(project, f"projects.{name}.", wrong_paths)
+    return problems
+
+
+def _touches(wrong: str, path: str) -> bool:
+    return wrong == path or wrong.startswith((f"{path}.", f"{path}[")) or path.startswith(f"{wrong}.")
+
+
+def _some_project(settings: Settings) -> Iterator[Problem]:
+    if not settings.projects:
+        yield Problem("projects", "there is none", "add a section [projects.NAME] with its `remote`")
+
+
+def _room(settings: Settings) -> Iterator[Problem]:
+    prefix = ipaddress.IPv4Network(settings.docker.address_pool).prefixlen
+    blocks = 2 ** max(0, settings.docker.block_prefix - prefix) - 1  # the first is Traefik's
+    if blocks < settings.limits.environments:
+        yield Problem(
+            "docker.address_pool",
+            f"has room for {blocks} environments, but limits.environments is {settings.limits.environments}",
+            "take a larger pool, a larger block_prefix or a lower limit",
+        )
+
+
+def _socket(settings: Settings) -> Iterator[Problem]:
+    if len(os.fsencode(settings.server.socket)) > _SOCKET_PATH_BYTES:
+        yield Problem("server.socket", f"is longer than the {_SOCKET_PATH_BYTES} bytes that a socket's path may have")
+
+
+def _ports(settings: Settings) -> Iterator[Problem]:
+    ports = {"traefik.http_port": settings.traefik.http_port, "traefik.https_port": settings.traefik.https_port}
+    if settings.traefik.http_port == settings.traefik.https_port:
+        yield Problem("traefik.https_port", "is the same as traefik.http_port")
+    if settings.server.listen in ("0.0.0.0", "::", settings.traefik.address):  # noqa: S104 - compared, not bound
+        for path, port in ports.items():
+            if port == settings.server.port:
+                yield Problem("server.port", f"is the same as {path}")
+
+
+def _ownership(settings: Settings) -> Iterator[Problem]:
+    """Which settings make sense depends on who runs Traefik."""
+    needed = {"traefik.directory": settings.traefik.directory, "traefik.agent_url": settings.traefik.agent_url}
+    for path, value in needed.items():
+        if settings.traefik.managed and value:
+            yield Problem(path, "is used only with managed = false", "remove one of the two")
+        if not settings.traefik.managed and not value:
+            yield Problem(path, "is missing: with managed = false it is needed")
+
+
+def _certificate(settings: Settings) -> Iterator[Problem]:
+    certificate, key = settings.traefik.certificate_file, settings.traefik.key_file
+    if (certificate is None) != (key is None):
+        missing = "certificate_file" if certificate is None else "key_file"
+        yield Problem(f"traefik.{missing}", "is missing: certificate and key come together")
+    yield from _file("traefik.certificate_file", certificate, others=0)
+    yield from _file("traefik.key_file", key, others=stat.S_IROTH | stat.S_IWOTH)
+
+
+def _deploy_key(project: Project) -> Iterator[Problem]:
+    # ssh itself refuses a key that anybody but its owner may read
+    yield from _file("deploy_key_file", project.deploy_key_file, others=stat.S_IRWXG | stat.S_IRWXO)
+    if project.deploy_key_file and project.remote.startswith(("http", "file:", "/")):
+        yield Problem("deploy_key_file", "is used only with SSH remotes", "remove it, or use an SSH remote")
+
+
+def _entry(project: Project) -> Iterator[Problem]:
+    if project.entry_port and not project.entry_service:
+        yield Problem("entry_port", "needs entry_service", "say whose port it is")
+
+
+def _readable_variables(project: Project) -> Iterator[Problem]:
+    for variable in project.allow.variables:
+        if variable not in project.environment:
+            yield Problem("allow.variables", f"names {variable}, which is not set", "set it in `environment`")
+
+
+def _file(place: str, path: Path | None, *, others: int) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        if not read_private(path, others=others).strip():
+            yield Problem(place, f"the file {path} is empty")
+    except UnfitError as error:
+        yield Problem(place, error.message, error.hint)
+
+
+_RULES = (
+    Rule(("projects",), _some_project),
+    Rule(("docker.address_pool", "docker.block_prefix", "limits.environments"), _room),
+    Rule(("server.socket",), _socket),
+    Rule(("server.port", "server.listen", "traefik.address", "traefik.http_port", "traefik.https_port"), _ports),
+    Rule(("traefik.managed", "traefik.directory", "traefik.agent_url"), _ownership),
+    Rule(("traefik.certificate_file", "traefik.key_file"), _certificate),
+)
+_PROJECT_RULES = (
+    Rule(("remote", "deploy_key_file"), _deploy_key),
+    Rule(("entry_port", "entry_service"), _entry),
+    Rule(("environment", "allow.variables"), _readable_variables),
+)

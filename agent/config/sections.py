@@ -1,0 +1,160 @@
+"""The sections of config.toml that are about this host: its server, engine, Traefik, Slack, forges and limits.
+
+The texts are the comments that people read in config.example.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from agent.config import checks
+from agent.config.checks import between, or_empty
+from agent.config.schema import NEEDS_RESTART, NEVER_EMPTY, Example
+from agent.config.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    socket: Annotated[
+        Path,
+        "Unix socket of the API, for the `butai` command. Whoever may open it may do everything.",
+        NEEDS_RESTART,
+    ] = Path("/run/butai/agent.sock")
+    listen: Annotated[
+        str,
+        "Address for webhooks, Slack and pages, to which Traefik forwards. Empty: the gateway of",
+        "Traefik's network, which only containers and this host reach.",
+        or_empty(checks.address),
+        NEEDS_RESTART,
+    ] = ""
+    port: Annotated[int, "Port on that address.", between(1, 65535), NEEDS_RESTART] = 8480
+    token: Annotated[
+        Secret | None,
+        "File with a token. Programs that send it as `Authorization: Bearer TOKEN` may use the API over",
+        "TCP too. Without it the API is on the socket only.",
+        Example("credential:api-token"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Docker:
+    host: Annotated[str, "The engine.", checks.engine, NEEDS_RESTART] = "unix:///var/run/docker.sock"
+    address_pool: Annotated[
+        str,
+        "IPv4 network that the agent cuts into blocks, one for each environment. It must overlap nothing",
+        "that this host or its containers talk to.",
+        checks.address_pool,
+        NEEDS_RESTART,
+    ] = "10.200.0.0/16"
+    block_prefix: Annotated[
+        int,
+        "Size of a block, as the prefix of its network. A /25 has room for two networks of 29 containers",
+        "and four of 13.",
+        between(18, 27),
+        NEEDS_RESTART,
+    ] = 25
+    ownership_image: Annotated[
+        str,
+        "Small image with `chown` and `rm`, for files that containers wrote as root into a checkout.",
+        checks.image,
+    ] = "busybox:1.37"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traefik:
+    managed: Annotated[
+        bool,
+        "true: the agent runs and owns a Traefik container. false: you run Traefik, the agent writes its",
+        "routes into `directory`.",
+    ] = True
+    image: Annotated[str, "Image of that container.", checks.image] = "traefik:v3.7.15"
+    address: Annotated[str, "Address of this host on which it is reached.", checks.address] = "0.0.0.0"  # noqa: S104
+    http_port: Annotated[int, "Port for http:// on that address.", between(1, 65535)] = 80
+    https_port: Annotated[int, "Port for https:// on that address, used with a certificate.", between(1, 65535)] = 443
+    certificate_file: Annotated[
+        Path | None,
+        "Certificate chain for *.<domain> in PEM. With `key_file` every URL becomes https://.",
+        Example("/etc/butai/wildcard.crt"),
+    ] = None
+    key_file: Annotated[Path | None, "Its private key in PEM.", Example("/etc/butai/wildcard.key")] = None
+    directory: Annotated[
+        Path | None,
+        "Folder that your Traefik's file provider watches (only with managed = false).",
+        Example("/etc/traefik/dynamic"),
+    ] = None
+    agent_url: Annotated[
+        str,
+        "How your Traefik reaches the agent (only with managed = false).",
+        or_empty(checks.web_url),
+        Example("http://127.0.0.1:8480"),
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slack:
+    signing_secret: Annotated[
+        Secret, "File with the signing secret of your Slack app.", Example("credential:slack-signing-secret")
+    ]
+    team: Annotated[
+        str, "Id of the workspace; requests from others are refused.", checks.slack_id, Example("T0123ABCD")
+    ]
+    bot_token: Annotated[
+        Secret | None,
+        "File with its bot token (xoxb-…), so that messages can still be edited after half an hour.",
+        Example("credential:slack-bot-token"),
+    ] = None
+    users: Annotated[
+        tuple[str, ...],
+        "Ids of the people who may use it. Left out: everybody in the workspace.",
+        checks.slack_id,
+        NEVER_EMPTY,
+        Example(("U012AB3CD", "U045EF6GH")),
+    ] = ()
+    channels: Annotated[
+        tuple[str, ...],
+        "Ids of the channels where it may be used. Left out: all of them.",
+        checks.slack_id,
+        NEVER_EMPTY,
+        Example(("C012AB3CD",)),
+    ] = ()
+    api_url: Annotated[str, "Slack's Web API.", checks.web_url] = "https://slack.com/api/"
+    response_hosts: Annotated[
+        tuple[str, ...], "Hosts that answers to a command may be sent to.", checks.network_location
+    ] = ("hooks.slack.com",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitHub:
+    webhook_secret: Annotated[
+        Secret,
+        "File with the secret of the webhook https://butai.<domain>/hooks/github.",
+        Example("credential:github-webhook-secret"),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forges:
+    github: Annotated[
+        GitHub | None, "Push webhooks of GitHub. Without them pushes are found by asking the remotes."
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    environments: Annotated[int, "Environments on this host.", between(1, 10_000)] = 100
+    workers: Annotated[int, "Environments that are worked on at the same time.", between(1, 256)] = 16
+    builds: Annotated[int, "Images that are built at the same time.", between(1, 64)] = 2
+    start_timeout_s: Annotated[float, "Seconds in which a service must become healthy.", between(1, 86_400)] = 120.0
+    build_timeout_s: Annotated[float, "Seconds in which an image must be built.", between(1, 86_400)] = 1800.0
+    fetch_timeout_s: Annotated[float, "Seconds in which a remote must answer.", between(1, 3_600)] = 60.0
+    poll_interval_s: Annotated[float, "Seconds between two looks at each remote's branches.", between(0.1, 86_400)] = (
+        60.0
+    )
+    repair_interval_s: Annotated[float, "Seconds between two looks at everything.", between(1, 86_400)] = 300.0
+    memory: Annotated[str, "Memory of one container, at most.", checks.size] = "1g"
+    cpus: Annotated[float, "Processors of one container, at most.", between(0.01, 1_024)] = 2.0
+    pids: Annotated[int, "Processes and threads of one container, at most.", between(16, 4_194_304)] = 512
+    shm: Annotated[str, "Shared memory (/dev/shm) of one container, at most.", checks.size] = "256m"
+    replicas: Annotated[int, "Containers of one service, at most.", between(1, 100)] = 3
