@@ -175,7 +175,12 @@ def _ask_before_losing(session: Session, environment: Json) -> None:
             render.tell(f"  {what} {render.clean(', '.join(names))}")
     for volume in world["volumes"]:
         render.tell(f"  volume {render.clean(volume)}, its data is lost")
-    if not sys.stdin.isatty():
+    if not somebody_is_here():
         raise RequestError("Nobody is here to confirm.", hint="Add --yes.", code="not-confirmed")
     if not click.confirm("Remove it?", err=True):
         raise click.exceptions.Exit(FAILED)
+
+
+def somebody_is_here() -> bool:
+    """Whether a person can answer a question."""
+    return sys.stdin.isatty()

@@ -118,14 +118,14 @@ def seconds(duration: float | None) -> str:
 
 
 def ago(moment: str | None) -> str:
-    """How long ago an ISO 8601 time was, in one unit: `5 min`; empty when there is none."""
+    """How long ago an ISO 8601 time was, in one unit: `5 min ago`; empty when there is none."""
     if not moment:
         return ""
     age_s = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     for size, unit in _SECONDS:
         if age_s >= size:
-            return f"{int(age_s / size)} {unit}"
-    return "now"
+            return f"{int(age_s / size)} {unit} ago"
+    return "just now"
 
 
 def short(revision: str | None) -> str:

@@ -85,11 +85,10 @@ def _plan(plan: Json) -> None:
 
 
 def _deployment(last: Json) -> None:
-    title = f"Last deployment, {last['id']}"
     took = f" after {render.seconds(last['seconds'])}" if last["seconds"] is not None else ""
     age = render.ago(last["finished_at"] or last["started_at"])
-    _heading(title)
-    _field("phase", f"{render.word(last['phase'])}{took}, {age} ago" if age != "now" else render.word(last["phase"]))
+    _heading(f"Last deployment, {last['id']}")
+    _field("phase", f"{render.word(last['phase'])}{took}, {age}")
     _field("cause", render.clean(last["cause"]))
     commit = last["commit"]
     if commit:
@@ -128,7 +127,7 @@ def _previous(deployments: list[Json]) -> None:
         )
         for one in deployments
     ]
-    render.table(("ID", "PHASE", "TOOK", "REVISION", "AGO", "CAUSE"), rows, indent="  ")
+    render.table(("ID", "PHASE", "TOOK", "REVISION", "ENDED", "CAUSE"), rows, indent="  ")
 
 
 def _heading(text: str) -> None:
