@@ -118,3 +118,9 @@ class CancelledError(AgentError):
     code = "superseded"
     exit_code = 75
     http_status = 409
+
+
+class SessionNeeded(AgentError):
+    """A build that the Engine API alone cannot do as Compose would; whoever builds falls back to Compose."""
+
+    code = "build-needs-session"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Semaphore
 
 from agent.config import Settings
-from agent.errors import CancelledError
+from agent.errors import CancelledError, SessionNeeded
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
 from agent.model.release import Release, ServiceSpec
@@ -50,17 +50,15 @@ class Builder:
         self._wait_for_slot(cancel)
         log = self._log(deployment)
         try:
-            if spec.build.needs_session:
-                self._build_by_compose(environment, release, spec, log, cancel)
-            else:
-                self._build_by_engine(environment, release, spec, log, cancel)
+            self._build_by_engine(environment, release, spec, log, cancel)
+        except SessionNeeded as why:
+            log.line(spec.name, f"{why.message} Compose builds it.")
+            self._build_by_compose(environment, release, spec, log, cancel)
         finally:
             log.close()
             self._slots.release()
 
-    def pull(
-        self, release: Release, spec: ServiceSpec, deployment: Deployment | None, *, cancel: CancelToken
-    ) -> None:
+    def pull(self, release: Release, spec: ServiceSpec, deployment: Deployment | None, *, cancel: CancelToken) -> None:
         """Pull an image that the compose file names and this host lacks."""
         log = self._log(deployment)
         platform = str(release.model["services"][spec.name].get("platform", ""))

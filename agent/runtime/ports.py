@@ -6,7 +6,7 @@ act) or CancelledError (a newer wish). None of them retries by itself, none of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,7 +46,7 @@ class Git(Protocol):
     """One bare mirror per project and one worktree per environment. Revisions are read from the mirror only."""
 
     def branches(self, project: str) -> Mapping[str, Revision]:
-        """One complete `ls-remote` of the heads. Never returns a partial or, from a remote with no heads, a false listing."""
+        """One complete `ls-remote` of the heads; never a part of them."""
         ...
 
     def fetch(self, project: str, branch: str) -> Revision | None:
@@ -60,10 +60,18 @@ class Git(Protocol):
         ...
 
     def read(self, project: str, revision: Revision, path: str, *, limit: int) -> bytes | None:
-        """A file's bytes at that revision; None when absent; DeployError when over `limit` bytes or not a regular file."""
+        """A file's bytes at that revision, None when absent. DeployError: over `limit` bytes, not a regular file."""
         ...
 
-    def archive(self, project: str, revision: Revision, *, under: str = "") -> Iterator[bytes]:
+    def link(self, project: str, revision: Revision, path: str) -> str:
+        """Where a symbolic link points, as it is written; "" when the path is no link."""
+        ...
+
+    def identity(self, project: str, revision: Revision, path: str) -> str:
+        """The object id of a file or folder ("." for all of it): equal ids, equal content. "" when absent."""
+        ...
+
+    def archive(self, project: str, revision: Revision, *, under: str = "") -> Generator[bytes]:
         """`git archive` as tar chunks, paths relative to `under`. Closing the iterator ends the process."""
         ...
 
@@ -97,7 +105,7 @@ class Compose(Protocol):
         environment: Mapping[str, str],
         stack: str,
     ) -> Mapping[str, Any]:
-        """`compose config --format json` on files in `directory`; paths in the result are absolute. DeployError when refused."""
+        """`compose config --format json` on files in `directory`; paths in the result are absolute."""
         ...
 
     def create(self, stack: str, model_path: Path, *, scale: Mapping[str, int], cancel: Cancel) -> None:
@@ -143,6 +151,7 @@ class Engine(Protocol):
         """Build over `/build?version=2`; the image id. `context` is an unfiltered tar of the context directory,
 
         filtered here by the `.dockerignore` found in it. DeployError names the failing step and carries its last lines.
+        SessionNeeded, before anything is built, when only Compose can make the same image.
         """
         ...
 
@@ -187,15 +196,18 @@ class Engine(Protocol):
         ...
 
     def events(self, stop: Callable[[], bool]) -> Iterator[Mapping[str, Any]]:
-        """Container events of this instance as the engine's dicts; ends when the connection does. A hint, never the truth."""
+        """Container events of this instance as the engine's dicts, until the connection ends; hints only."""
         ...
 
 
 class Edge(Protocol):
     """Traefik: its container, its folder of routes, and what it answers."""
 
-    def ensure(self) -> None:
-        """Make Traefik run as configured (network, container, static settings); nothing to do is fast."""
+    def ensure(self) -> bool:
+        """Make Traefik run as configured (network, container, static settings); nothing to do is fast.
+
+        True when its container is a new one: every environment's network has to be joined again.
+        """
         ...
 
     @property

@@ -1,0 +1,222 @@
+"""Images by BuildKit through the Engine API: the context streamed to `/build?version=2`, its trace read as it comes.
+
+Half the time of `docker compose build`, because no client session is set up. What needs one (`SessionNeeded`) is
+refused here before anything is built. A failure arrives inside a 200, as the last object of the answer; a line that is
+cut makes the engine stop the build.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from agent.adapters.docker import dockerfile
+from agent.adapters.docker.client import Client, EngineRefused, Line, disk_full, is_disk_full
+from agent.adapters.docker.context import Context, file_header, padding
+from agent.adapters.docker.ignore import Ignore, kept
+from agent.adapters.docker.trace import Trace
+from agent.adapters.process import Cancel
+from agent.errors import AgentError, CancelledError, DeployError, OutsideError, SessionNeeded
+from agent.model.release import BuildSpec
+
+_TAR = {"Content-Type": "application/x-tar"}
+_OUTSIDE = (  # of the failures that BuildKit reports: nobody's fault, worth another try
+    "failed to do request",
+    "i/o timeout",
+    "connection refused",
+    "connection reset",
+    "no such host",
+    "tls handshake",
+    "toomanyrequests",
+    "429 too many requests",
+    "503 service unavailable",
+    "transport is closing",
+    "error reading from server: eof",
+)
+_NOT_THEIRS = f" --from={dockerfile.CONTEXT_STAGE}"  # what we put into their instructions
+_AGAIN = "It is tried again."
+_NEEDS_SESSION = ("no active sessions", "no active session")
+
+
+def run(
+    client: Client,
+    spec: BuildSpec,
+    chunks: Iterable[bytes],
+    *,
+    tag: str,
+    on_line: Callable[[str], None],
+    cancel: Cancel,
+    timeout_s: float,
+    scratch_dir: Path | None,
+) -> str:
+    """Build and tag; the image id. DeployError, OutsideError, CancelledError, SessionNeeded."""
+    if spec.needs_session:
+        raise SessionNeeded("The build asks for secrets, ssh or further contexts.")
+    attempt = _Attempt(client.line(), cancel, timeout_s)
+    with attempt, Context(chunks, scratch_dir=scratch_dir, check=attempt.check) as context:
+        upload = _Upload(spec, context)
+        trace = Trace()
+        try:
+            attempt.line.request(
+                "POST", "/build", params=_params(spec, upload, tag), body=attempt.guard(upload.body()), headers=_TAR
+            )
+            image_id, problem = _follow(attempt.line, trace, on_line)
+        except EngineRefused as refused:
+            image_id, problem = "", refused.message
+        attempt.check()
+        if problem:
+            raise _error(problem, trace, upload)
+        if not image_id:
+            raise OutsideError("Docker ended the build without a result.", hint=_AGAIN, code="build-broke-off")
+        return image_id
+
+
+class _Attempt:
+    """One build under way: its line, and the two reasons to cut it."""
+
+    def __init__(self, line: Line, cancel: Cancel, timeout_s: float) -> None:
+        self.line = line
+        self._cancel = cancel
+        self._timeout_s = timeout_s
+        self._late = threading.Event()
+        self._timer = threading.Timer(timeout_s, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+        self._take_back = self._cancel.on_cancel(self.line.cut)
+
+    def __exit__(self, *_: object) -> None:
+        self._take_back()
+        self._timer.cancel()
+        self.line.close()
+
+    def check(self) -> None:
+        """Raise when there is no point in going on."""
+        if self._cancel.cancelled():
+            raise CancelledError("The build was cancelled.")
+        if self._late.is_set():
+            raise DeployError(
+                f"The build took longer than {self._timeout_s:g} s.",
+                hint="Make the Dockerfile do less, or have the operator raise `limits.build_timeout_s`.",
+                code="build-timeout",
+            )
+
+    def guard(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in body:
+            self.check()
+            yield chunk
+
+    def _expire(self) -> None:
+        self._late.set()
+        self.line.cut()
+
+
+class _Upload:
+    """What is sent for a build: which Dockerfile, which entries, in which form."""
+
+    def __init__(self, spec: BuildSpec, context: Context) -> None:
+        self._context = context
+        self.name = spec.dockerfile or "Dockerfile"
+        text = spec.inline or context.text(self.name)
+        if text is None and self.name.startswith(".."):
+            raise SessionNeeded("The Dockerfile lies outside the build context.")
+        if text is None:
+            raise DeployError(
+                f"There is no `{self.name}` in the build context.",
+                hint="Correct `build.context` or `build.dockerfile`, or commit the file.",
+                code="no-dockerfile",
+            )
+        self.text = text
+        self._ignore, self._ignore_name = self._read_ignore()
+        self._kept = kept(((entry.name, entry.kind == b"5") for entry in context.entries), self._ignore)
+        self._detached = ""
+        if spec.inline or self._hides_what_is_read():
+            self._detach(spec)
+
+    def body(self) -> Iterator[bytes]:
+        if not self._detached:
+            yield from self._context.chunks(lambda entry: entry.name in self._kept or entry.name == self.name)
+            return
+        written = self._detached.encode()
+        size = self._context.length(lambda entry: entry.name in self._kept)
+        yield file_header("Dockerfile", len(written)) + written + padding(len(written))
+        yield file_header(dockerfile.CONTEXT_ARCHIVE, size)
+        yield from self._context.chunks(lambda entry: entry.name in self._kept)
+        yield padding(size) + bytes(1024)
+
+    @property
+    def dockerfile(self) -> str:
+        """Its name in the archive."""
+        return "Dockerfile" if self._detached else self.name
+
+    def line_of(self, step: str) -> int | None:
+        """Where the author finds a step, from 1."""
+        line = dockerfile.line_of(self._detached or self.text, step)
+        return line - dockerfile.INSERTED_LINES if line and self._detached else line
+
+    def _read_ignore(self) -> tuple[Ignore, str]:
+        for name in (f"{self.name}.dockerignore", ".dockerignore"):
+            text = self._context.text(name)
+            if text is not None:
+                return Ignore(text, file=name), name
+        return Ignore(""), ""
+
+    def _hides_what_is_read(self) -> bool:
+        """Whether an ignored Dockerfile, which must travel all the same, would end up in the image."""
+        return self.name not in self._kept and dockerfile.reads_context(dockerfile.scan(self.text), self.name)
+
+    def _detach(self, spec: BuildSpec) -> None:
+        try:
+            if spec.target.isdecimal():
+                raise dockerfile.TooHard
+            self._detached = dockerfile.detached(self.text)
+        except dockerfile.TooHard as error:
+            raise SessionNeeded("The Dockerfile must not be part of the context that it copies.") from error
+
+
+def _params(spec: BuildSpec, upload: _Upload, tag: str) -> dict[str, str]:
+    params = {
+        "version": "2",
+        "t": tag,
+        "dockerfile": upload.dockerfile,
+        "target": spec.target,
+        "platform": spec.platform,
+        "buildargs": json.dumps(dict(spec.args)) if spec.args else "",
+        "labels": json.dumps(dict(spec.labels)) if spec.labels else "",
+        "nocache": "1" if spec.no_cache else "",
+        "pull": "1" if spec.pull else "",
+    }
+    return {name: value for name, value in params.items() if value}
+
+
+def _follow(line: Line, trace: Trace, on_line: Callable[[str], None]) -> tuple[str, str]:
+    """The image id and what went wrong, one of them empty."""
+    image_id = problem = ""
+    for answer in line.objects():
+        if answer.get("id") == "moby.buildkit.trace":
+            for text in trace.lines(answer["aux"]):
+                on_line(text.replace(_NOT_THEIRS, ""))
+        elif answer.get("id") == "moby.image.id":
+            image_id = answer["aux"]["ID"]
+        elif "errorDetail" in answer or "error" in answer:
+            problem = str((answer.get("errorDetail") or {}).get("message") or answer.get("error"))
+    return image_id, problem
+
+
+def _error(problem: str, trace: Trace, upload: _Upload) -> AgentError:
+    lowered = problem.lower()
+    step = trace.failed
+    tail = tuple(step.tail) if step else ()
+    if any(words in lowered for words in _NEEDS_SESSION):
+        return SessionNeeded(problem)
+    if is_disk_full(problem) or any(is_disk_full(text) for text in tail):
+        return disk_full()
+    if any(words in lowered for words in _OUTSIDE):
+        return OutsideError(f"The build could not fetch what it needs: {problem}", hint=_AGAIN, code="build-fetch")
+    line = upload.line_of(step.name) if step else None
+    where = f"{upload.name} line {line}" if line else upload.name
+    message = f"The build failed at `{step.name}`: {problem}" if step else f"The build failed: {problem}"
+    return DeployError(message, hint=f"Correct {where}.", code="build-failed", log_tail=tail)

@@ -1,0 +1,142 @@
+"""What a `.dockerignore` leaves out, exactly as Docker's own clients decide it.
+
+A port of github.com/moby/patternmatcher (`ignorefile.ReadAll`, `MatchesUsingParentResults`) and of the way BuildKit's
+file sender walks with it. docker-py's matcher is no substitute: it ignores case, keeps `.dockerignore` itself, and
+looks at one parent folder only.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import warnings
+from collections.abc import Callable, Iterable
+
+from agent.errors import DeployError
+
+_SPECIAL = frozenset(".+()|{}$")  # mean nothing in a pattern and something in a regular expression
+
+
+class Ignore:
+    """The patterns of one ignore file. Raises DeployError for one that Docker would refuse."""
+
+    def __init__(self, text: str, *, file: str = ".dockerignore") -> None:
+        self._rules = tuple(_rule(pattern, file) for pattern in _patterns(text))
+        self._seen: dict[str, tuple[bool, tuple[bool, ...]]] = {"": (False, ())}
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def excludes(self, path: str) -> bool:
+        """Whether `path`, relative to the context and without a final slash, stays out of it."""
+        return self._look(path)[0]
+
+    def _look(self, path: str) -> tuple[bool, tuple[bool, ...]]:
+        """The verdict, and which rules matched the path or a folder above it."""
+        if path in self._seen:
+            return self._seen[path]
+        above = self._look(posixpath.dirname(path))[1]
+        excluded = False
+        matched = []
+        for at, (exception, matches) in enumerate(self._rules):
+            # A rule that could not change the verdict is not tried, and then does not reach into the folder either.
+            match = bool(above and above[at]) or (exception == excluded and matches(path))
+            matched.append(match)
+            if match:
+                excluded = not exception
+        verdict = (excluded, tuple(matched))
+        self._seen[path] = verdict
+        return verdict
+
+
+def kept(paths: Iterable[tuple[str, bool]], ignore: Ignore) -> set[str]:
+    """Those of (path, is a folder) that are sent: what is not excluded, and the folders above it."""
+    chosen: set[str] = set()
+    for path, _ in paths:
+        if not ignore.excludes(path):
+            while path and path not in chosen:
+                chosen.add(path)
+                path = posixpath.dirname(path)
+    return chosen
+
+
+def _patterns(text: str) -> list[str]:
+    """ignorefile.ReadAll: comments and blanks gone, paths cleaned, a leading slash dropped."""
+    patterns = []
+    for raw in text.removeprefix("\ufeff").split("\n"):
+        line = raw.removesuffix("\r")
+        pattern = line.strip()
+        if line.startswith("#") or not pattern:
+            continue
+        exception = pattern.startswith("!")
+        pattern = pattern[1:].strip() if exception else pattern
+        if pattern:
+            pattern = _clean(pattern)
+            pattern = pattern[1:] if len(pattern) > 1 and pattern.startswith("/") else pattern
+        patterns.append("!" + pattern if exception else pattern)
+    return patterns
+
+
+def _clean(path: str) -> str:
+    """Go's filepath.Clean; Python's normpath keeps two leading slashes."""
+    return posixpath.normpath(re.sub(r"^/+", "/", path))
+
+
+def _rule(pattern: str, file: str) -> tuple[bool, Callable[[str], bool]]:
+    exception = pattern.startswith("!")
+    cleaned = _clean(pattern.strip())[1 if exception else 0 :]
+    if not cleaned:
+        raise DeployError(f"`{file}` holds a `!` alone.", hint="Say what to keep after it.", code="bad-dockerignore")
+    try:
+        return exception, _matcher(cleaned)
+    except re.error as error:
+        raise DeployError(
+            f"`{file}` holds the invalid pattern `{pattern}`.", hint=f"Correct it: {error}.", code="bad-dockerignore"
+        ) from error
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Pattern.compile: a cheap comparison where there is one, a regular expression otherwise."""
+    expression, kind = _translate(pattern)
+    if kind == "exact":
+        return lambda path: path == pattern
+    if kind == "prefix":
+        return lambda path: path.startswith(pattern[:-2])
+    if kind == "suffix":
+        suffix = pattern[2:]
+        return lambda path: path.endswith(suffix) or (suffix.startswith("/") and path == suffix[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # "[[" means more in other dialects
+        compiled = re.compile(expression)
+    return lambda path: compiled.fullmatch(path) is not None
+
+
+def _translate(pattern: str) -> tuple[str, str]:
+    expression = ""
+    kind = "exact"
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        start = at
+        at += 1
+        if char == "*" and pattern[at : at + 1] == "*":
+            at += 2 if pattern[at + 1 : at + 2] == "/" else 1
+            if at < len(pattern):
+                expression, kind = expression + "(.*/)?", "regexp"
+            elif kind == "exact":
+                kind = "prefix"
+            else:
+                expression, kind = expression + ".*", "regexp"
+            kind = "suffix" if start == 0 else kind
+        elif char == "*":
+            expression, kind = expression + "[^/]*", "regexp"
+        elif char == "?":
+            expression, kind = expression + "[^/]", "regexp"
+        elif char == "\\" and at < len(pattern):
+            expression, kind = expression + "\\" + pattern[at], "regexp"
+            at += 1
+        elif char in "[]":
+            expression, kind = expression + char, "regexp"
+        else:
+            expression += "\\" + char if char in _SPECIAL or char == "\\" else char
+    return expression, kind
