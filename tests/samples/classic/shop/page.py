@@ -1,0 +1,1 @@
+HEADLINE = "Classic shop"
