@@ -15,7 +15,7 @@ from agent.model.environment import Environment, Wanted
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import Release
 from agent.planning import rollout, routing
-from agent.planning.identity import current, wanted_identity, outdated
+from agent.planning.identity import current, outdated, wanted_identity
 from agent.planning.plan import Plan, Step, Verb
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
@@ -38,9 +38,7 @@ class Context:
     now: datetime
 
 
-def plan(
-    environment: Environment, deployment: Deployment | None, observed: Observed, context: Context
-) -> Plan:
+def plan(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
     """What to do next so that the world matches the wish; empty when it does."""
     if environment.wanted is Wanted.ABSENT:
         return _absent(environment, observed)
@@ -49,9 +47,7 @@ def plan(
     return _running(environment, deployment, observed, context)
 
 
-def _running(
-    environment: Environment, deployment: Deployment | None, observed: Observed, context: Context
-) -> Plan:
+def _running(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
     if environment.needs_fetch and not (environment.pinned and environment.revision is not None):
         return Plan((Step(Verb.FETCH, environment.branch, "somebody asked, or a push was seen"),))
     target = environment.target(context.fingerprint)
@@ -196,9 +192,7 @@ def _nothing_good(environment: Environment, observed: Observed, context: Context
         return Plan((Step(Verb.ROUTE, environment.slug, "nothing of it can serve"),), route=table)
     looping = [container for container in observed.containers if container.state is ContainerState.RESTARTING]
     cause = "it exits again and again"
-    return Plan(
-        tuple(Step(Verb.STOP, container.name, cause, (container.id,)) for container in looping), live=True
-    )
+    return Plan(tuple(Step(Verb.STOP, container.name, cause, (container.id,)) for container in looping), live=True)
 
 
 def _asleep(environment: Environment, observed: Observed, context: Context) -> Plan:
@@ -265,4 +259,3 @@ def _repair_pause(environment: Environment, now: datetime) -> float | None:
         return 0.0
     due = environment.repaired_at.timestamp() + 2.0 ** (environment.repairs + 1)
     return max(0.0, due - now.timestamp())
-

@@ -85,12 +85,7 @@ def last_in_line(release: Release | None, containers: Sequence[Container]) -> tu
     if release is None:
         return tuple(containers)
     running = {container.service for container in containers}
-    needed = {
-        dependency.service
-        for spec in release.services
-        if spec.name in running
-        for dependency in spec.depends_on
-    }
+    needed = {dependency.service for spec in release.services if spec.name in running for dependency in spec.depends_on}
     free = tuple(container for container in containers if container.service not in needed)
     return free or tuple(containers)
 
@@ -124,9 +119,7 @@ def _standing(
     *,
     in_progress: bool,
 ) -> Standing:
-    verdicts = {
-        _verdict(spec, container, release, observed, in_progress=in_progress) for container in containers
-    }
+    verdicts = {_verdict(spec, container, release, observed, in_progress=in_progress) for container in containers}
     for standing in (Standing.FAILED, Standing.IDLE, Standing.STARTING):
         if standing in verdicts:
             return standing
@@ -180,8 +173,7 @@ def _blockers(spec: ServiceSpec, standing: dict[str, Standing]) -> list[str]:
     return [
         dependency.service
         for dependency in spec.depends_on
-        if dependency.service in standing
-        and standing[dependency.service] not in satisfied[dependency.condition]
+        if dependency.service in standing and standing[dependency.service] not in satisfied[dependency.condition]
     ]
 
 
@@ -213,9 +205,7 @@ def _waiting_for(spec: ServiceSpec, release: Release) -> str:
     return f"{spec.name} to listen on port {routed_port(spec, release)}"
 
 
-def _failure(
-    spec: ServiceSpec, containers: tuple[Container, ...], release: Release, observed: Observed
-) -> Failure:
+def _failure(spec: ServiceSpec, containers: tuple[Container, ...], release: Release, observed: Observed) -> Failure:
     worst = next(
         (
             container

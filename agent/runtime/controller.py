@@ -207,4 +207,4 @@ class Controller:
         """Exponential with full jitter, at most a minute."""
         count = self._failures[slug] = self._failures.get(slug, 0) + 1
         low, high = _BACKOFF_S
-        return random.uniform(low / 2, min(high, low * 2.0**count))
+        return random.uniform(low / 2, min(high, low * 2.0**count))  # noqa: S311 - jitter, not a secret

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -174,7 +174,7 @@ class Inspector:
         settings = self._settings()
         deployment = self._store.deployments.last(environment.slug)
         well = sum(
-            container.running and container.health in (Health.NONE, Health.HEALTHY) or container.exit_code == 0
+            (container.running and container.health in (Health.NONE, Health.HEALTHY)) or container.exit_code == 0
             for container in containers
         )
         return Listed(
@@ -184,8 +184,6 @@ class Inspector:
             summary=summary_of(environment, deployment),
             services=f"{well}/{len(containers)} up",
         )
-
-
 
 
 def summary_of(environment: Environment, deployment: Deployment | None) -> str:
@@ -204,7 +202,7 @@ def summary_of(environment: Environment, deployment: Deployment | None) -> str:
     return str(deployment.phase)
 
 
-def _merge(engine: Engine, containers: tuple[Container, ...] | list[Container], *, tail: int) -> Iterator[tuple[str, str]]:
+def _merge(engine: Engine, containers: Sequence[Container], *, tail: int) -> Iterator[tuple[str, str]]:
     lines: Queue[tuple[str, str] | None] = Queue(maxsize=1000)
     stop = Event()
 

@@ -54,9 +54,7 @@ class Operations:
         self._wake = wake
         self._poke = poke
 
-    def deploy(
-        self, branch: str, *, project: str | None, caller: str, notice: Notice | None = None
-    ) -> Accepted:
+    def deploy(self, branch: str, *, project: str | None, caller: str, notice: Notice | None = None) -> Accepted:
         """Put a branch on stage, or bring it up to date. RequestError: bad name, unknown project, no room."""
         branch = check_branch(branch)
         name = self._project_of(branch, project)
@@ -257,7 +255,7 @@ class Operations:
                 slug=environment.slug,
                 caller=caller,
                 text="push ignored: the environment is pinned",
-                at=self._clock.now(),
+                now=self._clock.now(),
             )
             return None
         self._store.environments.ask(environment.slug)
@@ -282,11 +280,9 @@ class Operations:
             return self.find(slug)
         return environment
 
-    def _record(
-        self, environment: Environment, kind: str, *, caller: str, notice: Notice | None, text: str
-    ) -> None:
+    def _record(self, environment: Environment, kind: str, *, caller: str, notice: Notice | None, text: str) -> None:
         now = self._clock.now()
-        self._store.events.add(kind, slug=environment.slug, caller=caller, text=text, at=now)
+        self._store.events.add(kind, slug=environment.slug, caller=caller, text=text, now=now)
         if notice is not None:
             self._store.notices.open(environment.slug, notice, request=environment.request, kind=kind, now=now)
 

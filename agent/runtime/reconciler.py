@@ -104,14 +104,12 @@ class Reconciler:
         text = f"Internal error: {type(error).__name__}: {error}"
         trace = "".join(traceback.format_exception(error))[-4000:]
         self._store.events.add(
-            "bug", slug=slug, caller="agent", text=text, at=self._clock.now(), data={"traceback": trace}
+            "bug", slug=slug, caller="agent", text=text, now=self._clock.now(), data={"traceback": trace}
         )
         if environment is None or deployment is None:
             return
         failure = Failure("internal-error", text, "This is a bug in Butai; the agent's log has the traceback.")
-        ended = self._store.deployments.finish(
-            deployment.id, Phase.FAILED, now=self._clock.now(), failure=failure
-        )
+        ended = self._store.deployments.finish(deployment.id, Phase.FAILED, now=self._clock.now(), failure=failure)
         self._notifier.deployment_changed(environment, ended)
 
     def _act(
@@ -170,9 +168,7 @@ class Reconciler:
             timings=timings,
         )
 
-    def _finish(
-        self, environment: Environment, deployment: Deployment
-    ) -> None:
+    def _finish(self, environment: Environment, deployment: Deployment) -> None:
         """The target answers at its URL: success, or a failure whose last good version serves again."""
         fresh = self._store.deployments.get(deployment.id)
         if fresh is None or fresh.phase.final:
@@ -216,16 +212,12 @@ class Reconciler:
 
     def _never_was(self, environment: Environment, deployment: Deployment, failure: Failure) -> None:
         """The branch does not exist: tell, and leave nothing behind."""
-        ended = self._store.deployments.finish(
-            deployment.id, Phase.FAILED, now=self._clock.now(), failure=failure
-        )
+        ended = self._store.deployments.finish(deployment.id, Phase.FAILED, now=self._clock.now(), failure=failure)
         self._event(environment, ended)
         self._notifier.deployment_changed(environment, ended)
         self._store.environments.update(environment.slug, wanted=Wanted.ABSENT)
 
-    def _fail(
-        self, environment: Environment, deployment: Deployment, observed: Observed, failure: Failure
-    ) -> None:
+    def _fail(self, environment: Environment, deployment: Deployment, observed: Observed, failure: Failure) -> None:
         """Remember the verdict; the next look goes back to the last good version, and then it is told."""
         fresh = self._store.deployments.get(deployment.id)
         if fresh is None or fresh.phase.final:
@@ -274,9 +266,7 @@ class Reconciler:
             if crashed:
                 repairs = 0 if _quiet(environment.repaired_at, now) else environment.repairs
                 self._store.environments.update(environment.slug, repairs=repairs + 1, repaired_at=now)
-            deployment = self._store.deployments.begin(
-                environment, cause=f"repair: {cause}", caller="agent", now=now
-            )
+            deployment = self._store.deployments.begin(environment, cause=f"repair: {cause}", caller="agent", now=now)
             return self._store.deployments.update(deployment.id, revision=environment.revision)
 
     def _event(self, environment: Environment, ended: Deployment) -> None:
@@ -290,7 +280,7 @@ class Reconciler:
             slug=environment.slug,
             caller=ended.caller,
             text=text,
-            at=self._clock.now(),
+            now=self._clock.now(),
             data={"deployment": ended.id, "seconds": ended.seconds},
         )
 

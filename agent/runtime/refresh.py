@@ -74,7 +74,7 @@ class Refresher:
                 return None
             cause = f"push of {revision.short} by {commit.author}"
             current = deployments.begin(environment, cause=cause, caller="push", now=asked_at)
-            self._store.events.add("push", slug=environment.slug, caller="push", text=cause, at=asked_at)
+            self._store.events.add("push", slug=environment.slug, caller="push", text=cause, now=asked_at)
         deployments.update(current.id, revision=revision, commit=commit)
         return superseded
 

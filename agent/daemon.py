@@ -1,0 +1,310 @@
+"""The composition root: builds every part once, starts the threads, waits, stops.
+
+There is no resume code: the next start looks at the world and goes on (DESIGN 12).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from agent import config, logs
+from agent.adapters import probe, systemd, watch
+from agent.adapters.clock import SystemClock
+from agent.adapters.compose import ComposeCli
+from agent.adapters.docker import DockerEngine
+from agent.adapters.git import GitMirrors
+from agent.adapters.slack import Slack
+from agent.adapters.traefik import Traefik
+from agent.config import Live, Settings
+from agent.errors import AgentError, ConfigError, OutsideError, StateError
+from agent.model.labels import SLUG
+from agent.model.names import Slug
+from agent.planning import edge, routing
+from agent.runtime.attempts import Attempts
+from agent.runtime.build import Builder
+from agent.runtime.controller import Controller
+from agent.runtime.create import Creator
+from agent.runtime.executor import Executor
+from agent.runtime.inspect import Inspector
+from agent.runtime.notifier import Notifier
+from agent.runtime.observer import Observer
+from agent.runtime.operations import Operations
+from agent.runtime.poller import Poller
+from agent.runtime.reader import Reader
+from agent.runtime.reconciler import Reconciler
+from agent.runtime.refresh import Refresher
+from agent.store import Store
+from agent.web.app import create_app
+from agent.web.deps import Deps
+from agent.web.server import WebServer
+
+log = structlog.get_logger(__name__)
+
+_EDGE_AGAIN_S = 60.0
+_RECONNECT_S = 1.0
+_TELLING = ("die", "oom", "destroy", "health_status")  # what people, crashes and health checks do to containers
+
+
+def main(config_path: Path) -> int:
+    """Run the agent until SIGTERM or SIGINT. ConfigError and StateError refuse to start."""
+    settings = config.load(config_path)
+    logs.configure(settings)
+    with _only_one(settings.state_dir):
+        daemon = Daemon(config_path, settings)
+        daemon.run()
+    return daemon.exit_code
+
+
+class Daemon:
+    """Every long-lived object, built here and nowhere else."""
+
+    def __init__(self, config_path: Path, settings: Settings) -> None:
+        self.settings = Live(config_path, settings)
+        self.exit_code = 0
+        self._stop = Event()
+        self._reload = Event()
+        self._edge_changed = Event()
+        self._build_world(settings)
+        self._build_runtime()
+        self._build_web()
+
+    def run(self) -> None:
+        """Serve, reconcile and watch until told to stop; then let go of everything within the deadline."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        self._web.serve_socket(self.settings().server.socket)
+        threads = [
+            self._thread("controller", self.controller.run),
+            self._thread("events", self._follow_events),
+            self._thread("edge", self._keep_edge),
+            self._thread("config", self._watch_config),
+            self._thread("notifier", lambda: self.notifier.run(self._stop)),
+            self._thread("poller", lambda: self.poller.run(self._stop)),
+        ]
+        self._wake_all()
+        systemd.ready()
+        log.info("ready", domain=self.settings().domain, projects=sorted(self.settings().projects))
+        while not self._stop.wait(1.0):
+            if self._reload.is_set():
+                self._reload.clear()
+                self.reload()
+        systemd.stopping()
+        self._deps.stopping.set()
+        self._web.close()
+        self.controller.stop()
+        for thread in threads:
+            thread.join(timeout=10)
+        self.store.close()
+        log.info("stopped")
+
+    def reload(self) -> None:
+        """Take up a changed file; a bad one leaves the old settings in force and says every problem."""
+        try:
+            done = self.settings.reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                log.warning("settings not taken up", path=problem.path, problem=problem.message, hint=problem.hint)
+            self._tell_settings(
+                f"settings not taken up, the old ones stay in force: {len(error.problems)} problems",
+                [str(problem) for problem in error.problems],
+            )
+            return
+        for path in done.needs_restart:
+            log.warning("this setting needs a restart of the agent", path=path)
+        if not done.changed:
+            return
+        logs.configure(self.settings())
+        log.info("settings taken up", changed=list(done.changed))
+        self._tell_settings("settings taken up", list(done.changed))
+        self._edge_changed.set()
+        self._wake_all()
+
+    def _tell_settings(self, text: str, lines: list[str]) -> None:
+        self.store.events.add("settings", caller="agent", text=text, now=self._clock.now(), data={"lines": lines})
+
+    def _build_world(self, settings: Settings) -> None:
+        self._clock = SystemClock()
+        self.store = Store.open(settings.state_dir / "butai.db")
+        self.engine = DockerEngine(
+            settings.docker.host,
+            settings.instance,
+            scratch_dir=settings.state_dir / "scratch",
+            ownership_image=settings.docker.ownership_image,
+        )
+        self.git = GitMirrors(self.settings, reclaim=self._reclaim)
+        self.compose = ComposeCli(settings.docker.host)
+        self.edge = Traefik(self.settings, engine=self.engine, routing=routing, layout=edge)
+        self.slack = Slack(self.settings)
+
+    def _build_runtime(self) -> None:
+        self.notifier = Notifier(store=self.store, slack=self.slack, settings=self.settings, clock=self._clock)
+        self.attempts = Attempts(self._clock)
+        self.reader = Reader(git=self.git, compose=self.compose, settings=self.settings)
+        self.refresher = Refresher(
+            git=self.git, store=self.store, clock=self._clock, notifier=self.notifier, poke=self._poke
+        )
+        self.observer = Observer(
+            settings=self.settings,
+            git=self.git,
+            engine=self.engine,
+            edge=self.edge,
+            reader=self.reader,
+            attempts=self.attempts,
+            clock=self._clock,
+            probe=probe.accepts,
+        )
+        executor = Executor(
+            settings=self.settings,
+            store=self.store,
+            git=self.git,
+            engine=self.engine,
+            edge=self.edge,
+            reader=self.reader,
+            refresher=self.refresher,
+            builder=Builder(
+                settings=self.settings, git=self.git, engine=self.engine, compose=self.compose, reader=self.reader
+            ),
+            creator=Creator(settings=self.settings, git=self.git, compose=self.compose),
+            attempts=self.attempts,
+        )
+        reconciler = Reconciler(
+            settings=self.settings,
+            store=self.store,
+            observer=self.observer,
+            executor=executor,
+            engine=self.engine,
+            attempts=self.attempts,
+            notifier=self.notifier,
+            clock=self._clock,
+        )
+        self.controller = Controller(
+            settings=self.settings,
+            store=self.store,
+            reconciler=reconciler,
+            refresher=self.refresher,
+            clock=self._clock,
+            alive=systemd.alive,
+        )
+        self.operations = Operations(
+            settings=self.settings, store=self.store, clock=self._clock, wake=self.controller.wake, poke=self._poke
+        )
+        self.poller = Poller(
+            settings=self.settings, store=self.store, git=self.git, operations=self.operations, clock=self._clock
+        )
+
+    def _build_web(self) -> None:
+        inspector = Inspector(
+            settings=self.settings, store=self.store, observer=self.observer, engine=self.engine, clock=self._clock
+        )
+        self._deps = Deps(
+            settings=self.settings,
+            operations=self.operations,
+            inspector=inspector,
+            store=self.store,
+            clock=self._clock,
+            notifier=self.notifier,
+        )
+        self._web = WebServer(create_app(self._deps))
+
+    def _poke(self, project: str) -> None:
+        self.poller.poke(project)
+
+    def _thread(self, name: str, act: Callable[[], None]) -> Thread:
+        thread = Thread(target=self._guarded, args=(name, act), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+        """A main loop that ends by an error ends the agent: systemd starts a whole one again."""
+        try:
+            act()
+        except Exception:
+            log.exception("a main loop ended", loop=name)
+            self.exit_code = StateError.exit_code
+            self._stop.set()
+
+    def _wake_all(self) -> None:
+        for environment in self.store.environments.all():
+            self.controller.wake(environment.slug)
+
+    def _follow_events(self) -> None:
+        """Container events make reactions fast; the passes in between make them sure."""
+        while not self._stop.is_set():
+            try:
+                for event in self.engine.events(self._stop.is_set):
+                    self._on_event(event)
+            except OutsideError as error:
+                log.warning("no events from docker", error=str(error))
+            if not self._stop.wait(_RECONNECT_S):
+                self._wake_all()
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        actor = event.get("Actor", {})
+        action = str(event.get("Action", "")).partition(":")[0]
+        slug = actor.get("Attributes", {}).get(SLUG)
+        if action == "die":
+            self.attempts.died(str(actor.get("ID", "")))
+        if action in _TELLING and slug:
+            self.controller.nudge(Slug(slug))
+
+    def _keep_edge(self) -> None:
+        """Traefik runs and the agent listens where Traefik reaches it, whatever happens to either."""
+        while not self._stop.is_set():
+            pause = _EDGE_AGAIN_S
+            try:
+                if self.edge.ensure():
+                    self._wake_all()
+                address, port = edge.agent_address(self.settings())
+                self._web.serve_tcp(address, port)
+            except AgentError as error:
+                log.warning("the edge is not up", error=str(error))
+                pause = 5.0
+            self._edge_changed.wait(pause)
+            self._edge_changed.clear()
+
+    def _watch_config(self) -> None:
+        for _ in watch.changes(self._config_path, stop=self._stop):
+            self._reload.set()
+
+    def _reclaim(self, directory: Path) -> None:
+        """Containers write into checkouts as root; a helper container makes the files ours again."""
+        self.engine.own_tree(directory, uid=os.getuid(), gid=os.getgid())
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
+        self._edge_changed.set()
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reload.set()
+
+
+@contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Two agents on one state directory would undo each other's work. The kernel frees the lock when we die."""
+    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with (state_dir / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise StateError(
+                f"Another agent uses {state_dir}: process {owner}.",
+                hint="Stop it, or give this one its own state_dir.",
+                code="running",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

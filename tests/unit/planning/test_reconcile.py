@@ -1,0 +1,194 @@
+"""The next steps for one environment, as text: what a reviewer would want to see when a plan changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agent import config
+from agent.model.environment import Wanted
+from agent.model.observed import Observed
+from agent.model.route import Backend
+from agent.planning import reconcile, routing
+from agent.planning.plan import Plan
+from agent.planning.reconcile import Context
+from tests.support.plans import NOW, R1, R2, container, deployment, environment, observed, release, service
+
+SETTINGS = config.parse(
+    """
+    domain = "staging.example.com"
+    [projects.shop]
+    remote = "https://git.example.com/shop.git"
+    """,
+    Path("/etc/butai"),
+)
+CONTEXT = Context(settings=SETTINGS, fingerprint="settings-1", now=NOW)
+DB = service("db", has_healthcheck=True, in_place="writes the volume data")
+WEB = service("web", "db:healthy", public=True, ports=(8000,))
+SHOP = release(DB, WEB)
+DB_UP = container(DB, health="healthy")
+WEB_UP = container(WEB)
+
+
+def plan(world: Observed, *, going: bool = True, context: Context = CONTEXT, **changes: object) -> Plan:
+    return reconcile.plan(environment(**changes), deployment() if going else None, world, context)
+
+
+def live(world: Observed) -> Observed:
+    """The same world with its route written and confirmed."""
+    table = plan(world).route
+    assert table is not None
+    return replace(world, routed=table, confirmed=True)
+
+
+UP = live(observed(SHOP, DB_UP, WEB_UP, listening=frozenset({"web-1"})))
+
+
+def test_a_new_request_is_fetched_before_anything_else() -> None:
+    assert str(plan(UP, request=2)) == "fetch feature/x: somebody asked, or a push was seen"
+
+
+def test_a_pinned_environment_is_not_fetched() -> None:
+    assert plan(UP, request=2, pinned=True).converged
+
+
+def test_the_compose_file_is_read_once_per_revision() -> None:
+    assert str(plan(observed(None))) == "read 1111111111: its compose file was not read yet"
+
+
+def test_images_are_made_side_by_side_and_the_worktree_of_a_new_environment_with_them() -> None:
+    world = observed(SHOP, images={}, checkout=None)
+    assert str(plan(world)) == (
+        "pull db:1: not on this host\npull web:1: not on this host\ncheckout 1111111111: the worktree holds nothing"
+    )
+
+
+def test_the_worktree_that_people_see_moves_only_after_every_image_is_there() -> None:
+    missing = replace(UP, checkout=R2, images={"db:1": "sha-db"})
+    assert "checkout" not in str(plan(missing))
+    built = replace(UP, checkout=R2)
+    assert str(plan(built)) == "checkout 1111111111: the worktree holds 2222222222"
+
+
+def test_only_services_that_changed_get_a_new_container() -> None:
+    world = replace(UP, containers=(DB_UP, container(WEB, config="older")))
+    assert str(plan(world)) == "create web: web changed"
+
+
+def test_traefik_joins_while_containers_start() -> None:
+    world = observed(SHOP, container(DB, "created"), container(WEB, "created"), edge_networks=frozenset())
+    assert str(plan(world)) == (
+        "start db: it is new\njoin butai-feature-x_default: Traefik is not in it\nwait for db (needed by web)"
+    )
+
+
+def test_the_route_is_written_when_everything_is_ready_and_believed_when_traefik_answers() -> None:
+    ready = replace(UP, routed=None, confirmed=False)
+    first = plan(ready)
+    assert str(first) == "route feature-x: it has no route yet"
+    written = replace(ready, routed=first.route)
+    assert str(plan(written)) == "wait for Traefik to serve the new route"
+    confirmed = replace(written, confirmed=True)
+    assert plan(confirmed).live
+    assert plan(confirmed).converged
+
+
+def test_old_containers_go_only_after_the_route_was_confirmed() -> None:
+    old = container(WEB, config="older", number=2)
+    before = replace(UP, containers=(DB_UP, WEB_UP, old), confirmed=False)
+    assert "remove" not in str(plan(before))
+    after = replace(before, confirmed=True)
+    assert str(plan(after)) == "remove butai-feature-x-web-2: replaced"
+    assert plan(after).live
+
+
+def test_what_no_release_names_any_more_is_tidied_up_one_kind_at_a_time() -> None:
+    world = replace(UP, networks=(*SHOP.networks, "butai-feature-x_gone"), own_images=("butai/feature-x/web:0000",))
+    assert str(plan(world)) == "remove network butai-feature-x_gone: no service uses it"
+    assert str(plan(replace(world, networks=SHOP.networks))) == "untag 1 image tags: of an older revision"
+
+
+def test_a_failed_revision_goes_back_to_the_last_good_one() -> None:
+    failed = {"revision": R2, "failed_revision": R2, "failed_config": "settings-1", "deployed_revision": R1}
+    assert plan(UP, **failed).converged
+    dead = container(WEB, "exited", config="of-r2", number=2, exit_code=1)
+    assert (
+        str(plan(replace(UP, containers=(DB_UP, WEB_UP, dead)), **failed)) == "remove butai-feature-x-web-2: replaced"
+    )
+
+
+def test_changed_settings_give_a_failed_revision_another_try() -> None:
+    failed = {"failed_revision": R1, "failed_config": "settings-0"}
+    assert str(plan(observed(None), **failed)) == "read 1111111111: its compose file was not read yet"
+
+
+def test_a_revision_that_failed_without_a_good_one_before_it_gets_a_page_and_keeps_its_pieces() -> None:
+    failed = {"failed_revision": R1, "failed_config": "settings-1"}
+    dead = container(WEB, "exited", exit_code=1)
+    first = plan(observed(None, dead), **failed)
+    assert str(first) == "route feature-x: nothing of it can serve"
+    assert first.route is not None
+    assert first.route.backend is Backend.AGENT
+    second = plan(observed(None, dead, routed=first.route), **failed)
+    assert second.converged
+    assert second.live
+
+
+def test_a_crashed_container_is_started_again_less_and_less_often_and_not_for_ever() -> None:
+    crashed = replace(UP, containers=(DB_UP, container(WEB, "exited", exit_code=1)))
+    assert str(plan(crashed, going=False)) == "start web: exited"
+    waiting = plan(crashed, going=False, repairs=2, repaired_at=NOW - timedelta(seconds=3))
+    assert str(waiting) == "wait for the next attempt to repair in 5 s"
+    assert waiting.look_again_s == pytest.approx(5.0)
+    assert str(plan(crashed, going=False, repairs=5, repaired_at=NOW)) == "nothing to do"
+
+
+def test_what_is_not_ready_in_time_fails_and_names_what_it_waited_for() -> None:
+    world = observed(SHOP, container(DB, health="starting"), container(WEB, "created"), starting_s=121.0)
+    assert "Not ready after 120 s: still waiting for" in str(plan(world))
+    assert "db to become healthy" in str(plan(world))
+
+
+def test_sleep_shows_the_page_first_and_stops_dependents_before_what_they_need() -> None:
+    asleep = {"wanted": Wanted.ASLEEP}
+    first = plan(UP, going=False, **asleep)
+    assert str(first) == "route feature-x: it goes to sleep"
+    paged = replace(UP, routed=first.route)
+    assert str(plan(paged, going=False, **asleep)) == "stop web: sleep was asked for"
+    half = replace(paged, containers=(DB_UP, container(WEB, "exited", exit_code=0)))
+    assert str(plan(half, going=False, **asleep)) == "stop db: sleep was asked for"
+    done = replace(paged, containers=(container(DB, "exited"), container(WEB, "exited")))
+    assert plan(done, going=False, **asleep).live
+
+
+def test_destroy_takes_everything_in_an_order_that_can_stop_anywhere() -> None:
+    absent = {"wanted": Wanted.ABSENT}
+    world = replace(UP, volumes=("butai-feature-x_data",), own_images=("butai/feature-x/web:1111",), has_files=True)
+    seen = []
+    for _ in range(10):
+        step = plan(world, going=False, **absent)
+        seen.append(str(step.steps[0].verb))
+        match seen[-1]:
+            case "unroute":
+                world = replace(world, routed=None)
+            case "remove":
+                world = replace(world, containers=())
+            case "leave":
+                world = replace(world, edge_networks=frozenset())
+            case "remove network":
+                world = replace(world, networks=())
+            case "remove volume":
+                world = replace(world, volumes=(), own_images=(), checkout=None, has_files=False)
+            case "forget":
+                break
+    assert seen == ["unroute", "remove", "leave", "remove network", "remove volume", "forget"]
+
+
+def test_the_table_of_a_live_environment_names_its_containers_and_revision() -> None:
+    assert UP.routed is not None
+    assert routing.render(UP.routed, SETTINGS)
+    assert UP.routed.revision == R1
+    assert [route.containers for route in UP.routed.routes] == [("butai-feature-x-web-1",)]
