@@ -75,6 +75,7 @@ class DeadlineError(OutsideError):
 
     def __init__(self, program: str, seconds: float, *, complaint: str = "") -> None:
         super().__init__(f"{program} did not finish within {seconds:g} s.")
+        self.seconds = seconds
         self.complaint = complaint
 
 
@@ -97,6 +98,11 @@ class ProgramError(OutsideError):
 def short_environment(**more: str) -> dict[str, str]:
     """PATH, a neutral locale, and what the caller names: nothing else of ours reaches a program."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **more}
+
+
+def inherited(*names: str) -> dict[str, str]:
+    """Those of our own variables that a program may see too, where they are set."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def run(
@@ -225,6 +231,7 @@ class _Child:
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
+            umask=0o022,  # a checkout is read by users of containers, whatever systemd set for us
         )
         self._pidfd = os.pidfd_open(self._process.pid)
         self._wake_r, self._wake_w = os.pipe()

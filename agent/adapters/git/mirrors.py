@@ -1,0 +1,289 @@
+"""What the runtime asks of git: branches, one revision of one branch, its files, and a checkout of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from agent.adapters import process
+from agent.adapters.git.checkout import Checkout, replace_text
+from agent.adapters.git.objects import Objects
+from agent.adapters.git.remote import Remote, branch_is_missing
+from agent.config import Settings
+from agent.errors import OutsideError
+from agent.model.deployment import Commit
+from agent.model.names import Revision, Slug
+
+_PATIENCE = (
+    10  # a remote that keeps talking gets this many times `limits.fetch_timeout_s` in all: first fetches are long
+)
+_LOCAL_S = 300.0  # work on the local disk; only a dying disk takes this long
+_HEADS = "refs/heads/"
+_NEVER_A_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")  # `*` would be a pattern in a refspec, `:` a second ref
+_PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class GitMirrors:
+    """Satisfies `ports.Git`. Safe from any thread: what writes to a mirror or a checkout waits for its turn.
+
+    `reclaim` gives a directory and all in it to the agent's user; it is asked for only when files of root are
+    in the way.
+    """
+
+    def __init__(self, settings: Callable[[], Settings], *, reclaim: Callable[[Path], None] | None = None) -> None:
+        self._settings = settings
+        self._reclaim = reclaim
+        self._turns: dict[str, threading.Lock] = {}
+        self._tidied: set[str] = set()
+        self._held: dict[str, set[Revision]] = {}  # project -> revisions that were seen in its mirror
+
+    # -- the remote --------------------------------------------------------------------------------------------
+
+    def branches(self, project: str) -> Mapping[str, Revision]:
+        """Every head that the remote has now, by one complete `ls-remote`; empty only for a repository without any."""
+        done = self._ask(project, "ls-remote", "--heads", "--quiet", "--end-of-options", "origin")
+        if not done.ok:
+            raise self._remote(project).failure(done.complaint)
+        found = {}
+        for line in done.stdout.splitlines():
+            revision, _, name = line.partition(b"\t")
+            with contextlib.suppress(UnicodeDecodeError):  # such a name can be asked for by nobody
+                found[name.decode().removeprefix(_HEADS)] = _revision(revision.decode(), project)
+        return found
+
+    def fetch(self, project: str, branch: str) -> Revision | None:
+        """The branch's head as the remote has it now, with all its objects here; None when it has no such branch."""
+        if _NEVER_A_BRANCH.search(branch):
+            return None
+        ref = _kept_as(branch)
+        with self._turn(project):
+            mirror = self._ensure_mirror(project)
+            self._unlock(mirror, ref)
+            done = self._fetch(project, f"+{_HEADS}{branch}:{ref}")
+            if done.ok:
+                revision = self._objects(project).resolve(ref)
+                self._held.setdefault(project, set()).add(revision)
+                return revision
+            if not branch_is_missing(done.complaint):
+                raise self._remote(project).failure(done.complaint)
+            self._local(project, "update-ref", "-d", "--end-of-options", ref)
+            return None
+
+    def maintain(self, project: str) -> None:
+        """Repack the mirror when it has become untidy; cheap when it has not. Reading and fetching go on meanwhile."""
+        if self._mirror(project).exists():
+            options = ("-c", "gc.auto=2000", "-c", "gc.autoPackLimit=40")
+            self._local(project, *options, "gc", "--auto", "--quiet", timeout_s=_LOCAL_S * _PATIENCE)
+
+    # -- revisions ---------------------------------------------------------------------------------------------
+
+    def commit(self, project: str, revision: Revision) -> Commit:
+        return self._holding(project, revision).commit(revision)
+
+    def files(self, project: str, revision: Revision) -> Mapping[str, str]:
+        """Every path of the revision with its git mode."""
+        return self._holding(project, revision).files(revision)
+
+    def read(self, project: str, revision: Revision, path: str, *, limit: int) -> bytes | None:
+        """A file's bytes; None when absent. DeployError when it is no regular file or larger than `limit` bytes."""
+        return self._objects(project).read(revision, path, limit=limit)
+
+    def link(self, project: str, revision: Revision, path: str) -> str:
+        """Where a symbolic link points, as it is written; "" when the path is no link."""
+        return self._holding(project, revision).link(revision, path)
+
+    def identity(self, project: str, revision: Revision, path: str) -> str:
+        """The object id of a file or folder ("." for all of it): equal ids, equal content. "" when absent."""
+        return self._holding(project, revision).identity(revision, path)
+
+    def changed(self, project: str, old: Revision, new: Revision) -> int:
+        """How many paths differ."""
+        self._holding(project, old)
+        return self._holding(project, new).changed(old, new)
+
+    def archive(self, project: str, revision: Revision, *, under: str = "") -> Iterator[bytes]:
+        """A tar of the revision, or of its folder `under`, in chunks; closing the iterator ends git."""
+        self._holding(project, revision)
+        what: str = revision
+        if under not in ("", "."):
+            # A commit of that folder alone: paths start there, and files are as old as the commit and not as now.
+            written = f"{self.commit(project, revision).committed_at.timestamp():.0f} +0000"
+            dates = {"GIT_AUTHOR_DATE": written, "GIT_COMMITTER_DATE": written}
+            what = self._local(project, "commit-tree", "-m", under, f"{revision}:{under}", more=dates).text.strip()
+        argv = ["git", f"--git-dir={self._mirror(project)}", "archive", "--format=tar", "--end-of-options", what]
+        timeout_s = self._settings().limits.build_timeout_s
+        yield from process.stream(argv, env=self._env(project), timeout_s=timeout_s)
+
+    # -- checkouts ---------------------------------------------------------------------------------------------
+
+    def checkout(self, project: str, slug: Slug, revision: Revision) -> str:
+        """Make the environment's worktree hold `revision`; the ref that keeps edits made there, or ""."""
+        self._holding(project, revision)
+        with self._turn(f"{project}/{slug}"):
+            return self._checkout(project, slug, self._env(project)).update(revision)
+
+    def checkout_revision(self, project: str, slug: Slug) -> Revision | None:
+        return self._checkout(project, slug, {}).revision()
+
+    def checkout_dir(self, project: str, slug: Slug) -> Path:
+        return self._settings().state_dir / "checkouts" / slug
+
+    def remove_checkout(self, project: str, slug: Slug) -> None:
+        """Remove the worktree, whoever owns the files in it. Edits kept under refs/butai/edits stay in the mirror."""
+        with self._turn(f"{project}/{slug}"):
+            self._checkout(project, slug, {}).remove()
+
+    # -- below -------------------------------------------------------------------------------------------------
+
+    def _remote(self, project: str) -> Remote:
+        settings = self._settings().projects.get(project)
+        if settings is None:
+            raise OutsideError(
+                f"The project {project} is not in the settings any more.",
+                hint=f"Put `[projects.{project}]` back, or destroy its environments.",
+                code="project-gone",
+            )
+        return Remote(project, settings.remote, settings.deploy_key_file)
+
+    def _mirror(self, project: str) -> Path:
+        return self._settings().state_dir / "mirrors" / f"{project}.git"
+
+    def _objects(self, project: str) -> Objects:
+        return Objects(self._mirror(project), self._env(project))
+
+    def _holding(self, project: str, revision: Revision) -> Objects:
+        """The mirror's objects, the revision among them: a mirror that was lost is filled again."""
+        objects = self._objects(project)
+        held = self._held.setdefault(project, set())
+        if self._mirror(project).exists() and (revision in held or objects.has(revision)):
+            held.add(revision)
+            return objects
+        with self._turn(project):
+            self._ensure_mirror(project)
+            done = self._fetch(project, revision)
+        if done.ok and objects.has(revision):
+            held.add(revision)
+            return objects
+        raise OutsideError(
+            f"Revision {revision.short} of {project} is neither here nor at {self._remote(project).host}.",
+            hint="Deploy the branch again: its newest revision is fetched then.",
+            code="revision-missing",
+        )
+
+    def _checkout(self, project: str, slug: Slug, env: Mapping[str, str]) -> Checkout:
+        directory = self.checkout_dir(project, slug)
+        mirror = self._mirror(project)
+        return Checkout(directory, mirror=mirror, env=env, reclaim=self._reclaim, timeout_s=_LOCAL_S)
+
+    def _ensure_mirror(self, project: str) -> Path:
+        """Make the mirror when there is none: beside its place, then moved there whole."""
+        mirror = self._mirror(project)
+        if (mirror / "HEAD").exists():
+            return mirror
+        new = mirror.with_name(f".new-{mirror.name}")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        argv = ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=butai-none", "--", str(new)]
+        done = process.run(argv, env=self._env(project), timeout_s=_LOCAL_S)
+        if not done.ok:
+            raise OutsideError(f"No mirror for {project} can be made: {done.complaint}", code="mirror-failed")
+        (new / "info").mkdir(exist_ok=True)
+        # `git archive` would leave out and rewrite files that these attributes name: an image needs them as they are.
+        (new / "info" / "attributes").write_text("* -export-ignore -export-subst\n")
+        new.rename(mirror)
+        self._held.pop(project, None)
+        return mirror
+
+    def _unlock(self, mirror: Path, ref: str) -> None:
+        """Remove what a killed git left. It is our turn and every git of ours has ended: nobody holds these locks."""
+        for name in (f"{ref}.lock", "packed-refs.lock", "HEAD.lock", "shallow.lock", "config.lock"):
+            (mirror / name).unlink(missing_ok=True)
+        if mirror.name not in self._tidied:
+            for pattern in ("tmp_*", "*.keep"):
+                for left in (mirror / "objects" / "pack").glob(pattern):
+                    left.unlink(missing_ok=True)
+            self._tidied.add(mirror.name)
+
+    def _fetch(self, project: str, what: str) -> process.Completed:
+        options = ("--progress", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--force")
+        return self._ask(project, "fetch", *options, "--end-of-options", "origin", what)
+
+    def _ask(self, project: str, *arguments: str) -> process.Completed:
+        """Run a command that talks to the remote, within `limits.fetch_timeout_s` of silence."""
+        silence_s = self._settings().limits.fetch_timeout_s
+        mirror = self._mirror(project)
+        try:
+            return process.run(
+                ["git", f"--git-dir={mirror}", *arguments],
+                env=self._env(project),
+                timeout_s=silence_s * (_PATIENCE if "fetch" in arguments else 1),
+                silence_s=silence_s,
+            )
+        except process.DeadlineError as error:
+            raise self._remote(project).silent(error.seconds) from error
+
+    def _local(
+        self, project: str, *arguments: str, timeout_s: float = _LOCAL_S, more: Mapping[str, str] | None = None
+    ) -> process.Completed:
+        argv = ["git", f"--git-dir={self._mirror(project)}", *arguments]
+        done = process.run(argv, env=self._env(project) | dict(more or {}), timeout_s=timeout_s)
+        if not done.ok:
+            raise OutsideError(f"git could not work on the mirror of {project}: {done.complaint}", code="mirror-failed")
+        return done
+
+    def _env(self, project: str) -> dict[str, str]:
+        """Git's whole environment: our configuration and nobody else's, no questions, no shell of the operator's."""
+        remote = self._remote(project)
+        files = self._files()
+        configuration = files / f"{project}.config"
+        low_speed_s = max(1, min(30, int(self._settings().limits.fetch_timeout_s)))
+        text = remote.configuration(low_speed_s=low_speed_s)
+        with self._turn(str(configuration)):
+            if not configuration.exists() or configuration.read_text() != text:
+                replace_text(configuration, text)
+        return process.short_environment(
+            HOME="/nonexistent",
+            GIT_CONFIG_NOSYSTEM="1",
+            GIT_CONFIG_GLOBAL=str(configuration),
+            GIT_ATTR_NOSYSTEM="1",
+            GIT_TERMINAL_PROMPT="0",
+            GIT_SSH_COMMAND=remote.ssh_command(files / "known_hosts"),
+            **process.inherited(*_PASSED_ON),
+        )
+
+    def _files(self) -> Path:
+        directory = self._settings().state_dir / "git"
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    @contextlib.contextmanager
+    def _turn(self, what: str) -> Iterator[None]:
+        """Wait for the mirror or the checkout, but not for ever: what holds it has deadlines of its own."""
+        lock = self._turns.setdefault(what, threading.Lock())
+        if not lock.acquire(timeout=self._settings().limits.fetch_timeout_s * _PATIENCE):
+            raise OutsideError(f"The mirror of {what} is busy.", hint="It is tried again by itself.", code="git-busy")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _kept_as(branch: str) -> str:
+    """The ref that keeps a branch's objects here. Flat, since `a` may go at the remote when `a/b` comes."""
+    return f"refs/butai/heads/{hashlib.sha256(branch.encode()).hexdigest()[:32]}"
+
+
+def _revision(text: str, project: str) -> Revision:
+    try:
+        return Revision(text)
+    except ValueError as error:
+        raise OutsideError(
+            f"The remote of {project} names a commit by {text[:80]!r}.",
+            hint="Repositories with SHA-256 names are not supported.",
+            code="git-unsupported",
+        ) from error

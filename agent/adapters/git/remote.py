@@ -1,0 +1,197 @@
+"""A remote: how git reaches it, with which credentials, and what its complaints mean.
+
+Credentials never stand in an argument or a message: a password in the URL becomes a header in a file of mode
+0600, a deploy key is named by its path. Git reads that file and no other configuration.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from agent.errors import OutsideError
+
+_SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/:@]+):(?!//)")  # git@example.com:team/shop.git
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_SHOWN_LINES = 3
+
+# What git, curl, ssh and the big forges say when they know us and refuse, or when there is nothing to refuse. Held
+# to the real git by tests/integration/test_git_remotes.py; git speaks English, as LC_ALL is ours.
+_REFUSALS = re.compile(
+    r"authentication failed|could not read (username|password)|terminal prompts disabled|access denied"
+    r"|permission denied|host key verification failed|returned error: 40[134]|repository not found"
+    r"|repository '.*' not found|does not appear to be a git repository|does not exist|not allowed|dubious ownership",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a project's branches come from. `url` may hold a user and a password; nothing that is shown does."""
+
+    project: str
+    url: str
+    deploy_key: Path | None = None
+
+    @property
+    def host(self) -> str:
+        """The host, or the path of a local remote: what a person must look at when it does not answer."""
+        if "://" in self.url:
+            return self._parts.hostname or self._parts.path
+        found = _SCP.match(self.url)
+        return found["host"] if found else self.url
+
+    @property
+    def bare_url(self) -> str:
+        """The URL without user and password, where those travel in a header."""
+        if self._parts.scheme in ("http", "https"):
+            return self._parts._replace(netloc=self._parts.netloc.rpartition("@")[2]).geturl()
+        return self.url
+
+    def configuration(self, *, low_speed_s: int) -> str:
+        """All the configuration that git gets to see, for this one project."""
+        sections = [_FIXED.format(low_speed_s=low_speed_s), f'[remote "origin"]\n\turl = {_quote(self.bare_url)}\n']
+        if header := self._authorization():
+            place = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
+            sections.append(f"[http {_quote(place)}]\n\textraHeader = {_quote(header)}\n")
+        if path := self._local_path():
+            # A local remote may belong to another user; git would call that dubious. The operator named it, it is not.
+            names = (path, f"{path.rstrip('/')}/.git")
+            sections.append("[safe]\n" + "".join(f"\tdirectory = {_quote(name)}\n" for name in names))
+        return "".join(sections)
+
+    def ssh_command(self, known_hosts: Path) -> str:
+        """What git runs to reach SSH remotes: never a question, and only our key where there is one."""
+        options = [*_SSH, f"-oUserKnownHostsFile={known_hosts}"]
+        if self.deploy_key is not None:
+            options += ["-oIdentitiesOnly=yes", "-i", str(self.deploy_key)]
+        return shlex.join(["ssh", "-F", "/dev/null", *options])
+
+    def failure(self, complaint: str) -> OutsideError:
+        """What a failed command means for people: refused (somebody must look), or not answering (it is retried)."""
+        said = self._redact("; ".join(_telling(complaint)[-_SHOWN_LINES:])) or "no reason given"
+        where = f"projects.{self.project}.remote"
+        if _REFUSALS.search(complaint):
+            return OutsideError(
+                f"{self.host} refuses access to {self.project}: {said}",
+                hint=f"Check `{where}` and its credentials or deploy key.",
+                code="git-refused",
+            )
+        return OutsideError(
+            f"Reading {self.project} from {self.host} failed: {said}",
+            hint="It is tried again by itself.",
+            code="git-unreachable",
+        )
+
+    def silent(self, seconds: float) -> OutsideError:
+        """The remote took longer than `limits.fetch_timeout_s` allows."""
+        return OutsideError(
+            f"{self.host} did not answer for {self.project} within {seconds:g} s.",
+            hint="It is tried again by itself; a very large repository may need a higher `limits.fetch_timeout_s`.",
+            code="git-timeout",
+        )
+
+    @property
+    def _parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    def _authorization(self) -> str:
+        if self._parts.scheme not in ("http", "https") or "@" not in self._parts.netloc:
+            return ""
+        pair = f"{unquote(self._parts.username or '')}:{unquote(self._parts.password or '')}"
+        return f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
+
+    def _local_path(self) -> str:
+        if "://" in self.url:
+            return unquote(self._parts.path) if self._parts.scheme == "file" else ""
+        return "" if _SCP.match(self.url) else self.url
+
+    def _redact(self, text: str) -> str:
+        for secret in (self._parts.password, unquote(self._parts.password or "")):
+            if secret:
+                text = text.replace(secret, "***")
+        return _USERINFO.sub("***@", text)
+
+
+def branch_is_missing(complaint: str) -> bool:
+    """Whether the remote answered and has no such ref. Lines of the remote itself start with `remote:`."""
+    return any(line.startswith("fatal: couldn't find remote ref") for line in _lines(complaint))
+
+
+def _telling(complaint: str) -> list[str]:
+    """The lines that say why, without progress and without advice."""
+    lines = _lines(complaint)
+    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "ERROR", "remote: ERROR"))]
+    return telling or lines[-1:]
+
+
+def _lines(complaint: str) -> list[str]:
+    return [line.strip() for line in re.split(r"[\r\n]+", complaint) if line.strip()]
+
+
+def _quote(value: str) -> str:
+    """A value as git-config(1) wants it between double quotes."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+_SSH = [
+    "-oBatchMode=yes",
+    "-oConnectTimeout=10",
+    "-oServerAliveInterval=15",
+    "-oServerAliveCountMax=3",
+    "-oStrictHostKeyChecking=accept-new",
+    "-oForwardAgent=no",
+    "-oClearAllForwardings=yes",
+    "-oPermitLocalCommand=no",
+]
+
+# Hooks, monitors, filters, submodules, helpers and automatic repacking: all off. `tar.umask` makes an archive's
+# modes those of a checkout, so that an image built from it is the one that a laptop builds.
+_FIXED = """\
+[core]
+	hooksPath = /dev/null
+	fsmonitor = false
+	attributesFile = /dev/null
+	excludesFile = /dev/null
+	quotePath = false
+[credential]
+	helper =
+[protocol]
+	allow = never
+[protocol "http"]
+	allow = always
+[protocol "https"]
+	allow = always
+[protocol "ssh"]
+	allow = always
+[protocol "file"]
+	allow = always
+[http]
+	lowSpeedLimit = 1000
+	lowSpeedTime = {low_speed_s}
+	followRedirects = initial
+[fetch]
+	recurseSubmodules = false
+	writeCommitGraph = false
+[submodule]
+	recurse = false
+[gc]
+	auto = 0
+	autoDetach = false
+	packRefs = false
+	writeCommitGraph = false
+[maintenance]
+	auto = false
+[advice]
+	detachedHead = false
+[tar]
+	umask = 0022
+[user]
+	name = Butai
+	email = butai@localhost
+"""
