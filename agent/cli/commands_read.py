@@ -89,7 +89,13 @@ def plan(session: Session, branch: str, *, project: str | None, as_json: bool) -
 @click.argument("service", required=False, type=ServiceName())
 @click.option("--follow", "-f", is_flag=True, help="Stay and print new lines as they come.")
 @click.option(
-    "--tail", "-n", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Last lines of each."
+    "--tail",
+    "-n",
+    type=click.IntRange(0, 10_000),
+    metavar="LINES",
+    default=100,
+    show_default=True,
+    help="Begin with the last lines of each container.",
 )
 @json_option
 @click.pass_obj
@@ -117,7 +123,15 @@ def logs(
 @click.argument("branch", required=False, type=EnvironmentName())
 @project_option
 @click.option("--follow", "-f", is_flag=True, help="Stay and print new events as they come.")
-@click.option("--limit", "-n", type=click.IntRange(1, 1000), default=50, show_default=True, help="The newest ones.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 1000),
+    metavar="EVENTS",
+    default=50,
+    show_default=True,
+    help="Begin with the newest ones.",
+)
 @json_option
 @click.pass_obj
 def events(
