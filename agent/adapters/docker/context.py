@@ -41,6 +41,8 @@ class Context:
     """The archive on disk, with its entries. `check` is called between chunks and may raise to give up."""
 
     def __init__(self, chunks: Iterable[bytes], *, scratch_dir: Path | None, check: Callable[[], None]) -> None:
+        if scratch_dir is not None:
+            scratch_dir.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch_dir)  # noqa: SIM115 - closed by __exit__
         self._map: mmap.mmap | None = None
         try:

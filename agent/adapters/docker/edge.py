@@ -9,7 +9,7 @@ from typing import Any
 from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool
 
-from agent.adapters.docker import decode
+from agent.adapters.docker import decode, pull
 from agent.adapters.docker.client import API_VERSION, Client, explanation
 from agent.errors import OutsideError, StateError
 from agent.model.edge import ContainerSpec, NetworkSpec
@@ -59,7 +59,7 @@ def ensure_container(client: Client, spec: ContainerSpec) -> None:
             with contextlib.suppress(NotFound):
                 client.api.stop(present.id, timeout=_STOP_S)
                 client.api.remove_container(present.id, v=True, force=True)
-        client.api.start(client.create(_body(spec), name=spec.name, version=_version(client)))
+        client.api.start(pull.create(client, _body(spec), name=spec.name, version=_version(client)))
 
 
 def _remove_network(client: Client, spec: NetworkSpec) -> None:

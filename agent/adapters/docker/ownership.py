@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, NotFound
 
+from agent.adapters.docker import pull
 from agent.adapters.docker.client import Client
 from agent.errors import OutsideError, StateError
 from agent.model.labels import INSTANCE, ROLE
@@ -25,7 +26,7 @@ _LAST_LINES = 5
 
 
 class Ownership:
-    """Acts on a whole tree as root. `image` needs `chown` and `find`, and is pulled by the operator."""
+    """Acts on a whole tree as root. `image` needs `chown`, `find` and `rm`."""
 
     def __init__(self, client: Client, *, image: str, instance: str) -> None:
         self._client = client
@@ -37,21 +38,14 @@ class Ownership:
         self._run(directory, ["chown", "-R", "-h", f"{uid}:{gid}", _TREE])
 
     def empty(self, directory: Path) -> None:
-        """Remove what is in `directory`, on its own file system only."""
-        self._run(directory, ["find", _TREE, "-xdev", "-mindepth", "1", "-delete"])
+        """Remove what is in `directory`; not with `-delete`, which some builds of busybox lack."""
+        self._run(directory, ["find", _TREE, "-mindepth", "1", "-maxdepth", "1", "-exec", "rm", "-rf", "--", "{}", "+"])
 
     def _run(self, directory: Path, argv: list[str]) -> None:
         api = self._client.api
         with self._client.asking(f"tidy {directory}"):
             self._remove_left_over()
-            try:
-                helper = self._client.create(self._config(directory, argv))
-            except ImageNotFound as error:
-                raise OutsideError(
-                    f"The image {self._image} is missing, so files of root in {directory} cannot be taken over.",
-                    hint=f"Run `docker pull {self._image}`, or set `docker.ownership_image`.",
-                    code="helper-image-missing",
-                ) from error
+            helper = pull.create(self._client, self._config(directory, argv))
             try:
                 api.start(helper)
                 status = api.wait(helper, timeout=_DEADLINE_S)["StatusCode"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from docker import auth
+from docker.errors import ImageNotFound
 from docker.utils import parse_repository_tag
 
-from agent.adapters.docker.client import Client, EngineRefused, is_disk_full, refusal
+from agent.adapters.docker.client import API_VERSION, Client, EngineRefused, is_disk_full, refusal
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, CancelledError, DeployError, OutsideError
 
@@ -46,6 +47,15 @@ def run(client: Client, reference: str, *, platform: str, on_line: Callable[[str
         line.close()
 
 
+def create(client: Client, config: Mapping[str, Any], *, name: str = "", version: str = API_VERSION) -> str:
+    """Create a container of the agent's own, pulling its image first where it is missing; its id. Raises APIError."""
+    try:
+        return client.create(config, name=name, version=version)
+    except ImageNotFound:
+        run(client, config["Image"], platform="", on_line=_unheard, cancel=_Never())
+        return client.create(config, name=name, version=version)
+
+
 def pull_error(reference: str, why: str) -> AgentError:
     """Who must act: the author of a reference that does not exist, or nobody while a registry is away."""
     if is_disk_full(why):
@@ -71,3 +81,17 @@ def _progress(answers: Iterator[dict[str, Any]], reference: str) -> Iterator[str
         if text not in said:
             said.add(text)
             yield text
+
+
+class _Never:
+    """Nobody takes back what the agent needs for itself."""
+
+    def cancelled(self) -> bool:
+        return False
+
+    def on_cancel(self, act: Callable[[], None]) -> Callable[[], None]:
+        return act
+
+
+def _unheard(line: str) -> None:
+    """Nobody watches either."""
