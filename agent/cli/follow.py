@@ -62,13 +62,17 @@ def removal(client: Client, slug: str) -> bool:
 def _to_the_end(client: Client, current: Json, *, verbose: bool) -> Json:
     path, offset = f"/deployments/{current['id']}", 0
     while (phase := current["phase"]) not in FINAL:
-        render.tell(f"{phase} ...")
+        began, moves = time.monotonic(), render.on_terminal(err=True) and not verbose
+        if not moves:
+            render.tell(f"{phase} ...")
         if verbose:
             offset = _print_steps(client, path, offset, phase)
         params: Json = {"phase": phase, "wait_s": WAIT_S}
-        with _status(phase, shown=not verbose):
+        with _status(phase, shown=moves):
             while current["phase"] == phase:
                 current = _patiently(partial(client.get, path, params))
+        if moves:
+            render.tell(f"{phase:<10}{render.seconds(time.monotonic() - began)}")
     if verbose:
         _print_steps(client, path, offset, current["phase"])
     return current
