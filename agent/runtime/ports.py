@@ -92,6 +92,10 @@ class Git(Protocol):
         """How many paths differ."""
         ...
 
+    def maintain(self, project: str) -> None:
+        """Repack the mirror when it has become untidy. For idle moments; reads and fetches go on meanwhile."""
+        ...
+
 
 class Compose(Protocol):
     """The official Compose plugin: the only reader of compose files, the only creator of containers."""
