@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.config.loading import load, parse
 from agent.config.project import Allow, Project
-from agent.config.reload import Live, Reloaded
+from agent.config.reload import files, keep, needs_restart
 from agent.config.secret import Secret
 from agent.config.sections import Docker, Forges, GitHub, Limits, Server, Slack, Traefik
 from agent.config.settings import Settings
@@ -15,14 +15,15 @@ __all__ = [
     "Forges",
     "GitHub",
     "Limits",
-    "Live",
     "Project",
-    "Reloaded",
     "Secret",
     "Server",
     "Settings",
     "Slack",
     "Traefik",
+    "files",
+    "keep",
     "load",
+    "needs_restart",
     "parse",
 ]

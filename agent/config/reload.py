@@ -1,78 +1,49 @@
-"""The settings in force while the agent runs: a changed file is taken up whole, a bad one not at all."""
+"""What of changed settings can be taken up while the agent runs, and what waits for its next start."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from agent.config.loading import load
 from agent.config.schema import NEEDS_RESTART, settings_of
 from agent.config.settings import Settings
 
 Section = TypeVar("Section")
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What a reload did: the paths that changed, and those that wait for a restart."""
-
-    changed: tuple[str, ...]
-    needs_restart: tuple[str, ...]
+def needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The paths that differ but are read once at start."""
+    return tuple(_fixed_differences(old, new, ""))
 
 
-class Live:
-    """Ask it for the settings each time; between two asks they may have changed. Safe in any thread."""
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self._path = path
-        self._settings = settings
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Settings:
-        return self._settings
-
-    def files(self) -> tuple[Path, ...]:
-        """The files to watch: the settings and every secret they name."""
-        return (self._path, *(secret.path for secret in self._settings.secrets()))
-
-    def reload(self) -> Reloaded:
-        """Read the file again. ConfigError with its problems: then everything stays as it was.
-
-        A setting that is read once at start keeps its old value until then, so that no two parts of
-        the agent ever disagree about it.
-        """
-        with self._lock:
-            old, new = self._settings, load(self._path)
-            waiting = [path for path, needs_restart in _differences(old, new, "") if needs_restart]
-            kept = _keep_fixed(old, new)
-            changed = [path for path, _ in _differences(old, kept, "")]
-            self._settings = kept
-        return Reloaded(changed=tuple(changed), needs_restart=tuple(waiting))
+def keep(old: Settings, new: Settings) -> Settings:
+    """`new`, with the values of `old` where a change needs a restart: no two parts of the agent ever disagree."""
+    return _keep(old, new)
 
 
-def _keep_fixed(old: Section, new: Section) -> Section:
-    """`new` with the values of `old` where a change needs a restart."""
+def files(path: Path, settings: Settings) -> tuple[Path, ...]:
+    """The files whose change means that the settings must be read again: their own, and every secret's."""
+    return (path, *(secret.path for secret in settings.secrets()))
+
+
+def _keep(old: Section, new: Section) -> Section:
     kept = {}
     for setting in settings_of(new.__class__):
         before, after = getattr(old, setting.name), getattr(new, setting.name)
         if NEEDS_RESTART in setting.marks:
             kept[setting.name] = before
         elif is_dataclass(after) and type(before) is type(after):
-            kept[setting.name] = _keep_fixed(before, after)
+            kept[setting.name] = _keep(before, after)
     return replace(new, **kept)  # type: ignore[type-var]
 
 
-def _differences(old: object, new: object, path: str) -> Iterator[tuple[str, bool]]:
-    """(path, needs a restart) of every setting that differs."""
+def _fixed_differences(old: object, new: object, path: str) -> Iterator[str]:
     for setting in settings_of(new.__class__):
         before, after = getattr(old, setting.name), getattr(new, setting.name)
         place = f"{path}.{setting.key}" if path else setting.key
-        if before == after:
-            continue
-        if is_dataclass(after) and type(before) is type(after):
-            yield from _differences(before, after, place)
-        else:
-            yield place, NEEDS_RESTART in setting.marks
+        if NEEDS_RESTART in setting.marks and before != after:
+            yield place
+        elif is_dataclass(after) and type(before) is type(after):
+            yield from _fixed_differences(before, after, place)

@@ -1,0 +1,129 @@
+"""The settings file and its secrets are watched however they are written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+import watchfiles
+
+from agent.adapters import watch
+
+SOON_S = 20.0
+NOT_AT_ALL_S = 0.7
+
+
+class Watched:
+    """A watch in a thread, and what it told."""
+
+    def __init__(self, files: Callable[[], list[Path]]) -> None:
+        self.stop = threading.Event()
+        self._told: Queue[None] = Queue()
+        changes = watch.changes(files, stop=self.stop)
+        self.thread = threading.Thread(target=lambda: [self._told.put(told) for told in changes])
+        self.thread.start()
+
+    def told(self, within_s: float = SOON_S) -> bool:
+        try:
+            self._told.get(timeout=within_s)
+        except Empty:
+            return False
+        return True
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_LOOK_MS", 200)
+    monkeypatch.setattr(watch, "_SETTLE_MS", 50)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text("one")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "token").write_text("one")
+    return tmp_path
+
+
+@pytest.fixture
+def watched(folder: Path) -> Iterator[Watched]:
+    watched = Watched(lambda: [folder / "config.toml", folder / "secrets" / "token"])
+    yield watched
+    watched.stop.set()
+    watched.thread.join(SOON_S)
+    assert not watched.thread.is_alive()
+
+
+def test_a_file_written_in_place_is_noticed(watched: Watched, folder: Path) -> None:
+    (folder / "config.toml").write_text("two!")
+    assert watched.told()
+
+
+def test_a_file_replaced_by_a_rename_is_noticed_each_time(watched: Watched, folder: Path) -> None:
+    for text in ("two", "six"):
+        (folder / "new").write_text(text)
+        (folder / "new").rename(folder / "config.toml")
+        assert watched.told()
+
+
+def test_a_secret_of_its_own_folder_is_noticed(watched: Watched, folder: Path) -> None:
+    (folder / "secrets" / "token").write_text("two!")
+    assert watched.told()
+
+
+def test_a_changed_mode_is_noticed(watched: Watched, folder: Path) -> None:
+    (folder / "secrets" / "token").chmod(0o600)
+    assert watched.told()
+
+
+def test_a_file_that_goes_and_comes_back_is_noticed(watched: Watched, folder: Path) -> None:
+    (folder / "config.toml").unlink()
+    assert watched.told()
+    (folder / "config.toml").write_text("again")
+    assert watched.told()
+
+
+def test_other_files_are_not(watched: Watched, folder: Path) -> None:
+    (folder / "other").write_text("x")
+    (folder / "config.toml").read_text()
+    assert not watched.told(NOT_AT_ALL_S)
+
+
+def test_a_link_that_leads_elsewhere_is_noticed(folder: Path) -> None:
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    (folder / "a" / "token").write_text("one")
+    (folder / "b" / "token").write_text("two")
+    (folder / "data").symlink_to("a")
+    watched = Watched(lambda: [folder / "data" / "token"])
+    (folder / "next").symlink_to("b")
+    (folder / "next").rename(folder / "data")
+    assert watched.told()
+    watched.stop.set()
+    watched.thread.join(SOON_S)
+
+
+def test_files_that_new_settings_name_are_watched_too(folder: Path) -> None:
+    files = [folder / "config.toml"]
+    watched = Watched(lambda: list(files))
+    files.append(folder / "later")
+    assert watched.told()
+    (folder / "later").write_text("x")
+    assert watched.told()
+    watched.stop.set()
+    watched.thread.join(SOON_S)
+
+
+def test_changes_are_noticed_without_inotify_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def used_up(*paths: object, **options: object) -> Iterator[None]:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr(watchfiles, "watch", used_up)
+    watched = Watched(lambda: [folder / "config.toml"])
+    (folder / "config.toml").write_text("two!")
+    assert watched.told()
+    watched.stop.set()
+    watched.thread.join(SOON_S)
