@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
+from agent.cli import follow as following
 from agent.cli import render, show_view
 from agent.cli.client import WAIT_S, Json
 from agent.cli.options import (
@@ -19,7 +21,8 @@ from agent.cli.options import (
     project_option,
 )
 from agent.cli.session import Session
-from agent.errors import OutsideError
+from agent.cli.steps import FINAL
+from agent.errors import OutsideError, RequestError
 
 _HUES = ("cyan", "green", "magenta", "yellow", "blue")  # of service names in mixed logs
 
@@ -88,6 +91,7 @@ def plan(session: Session, branch: str, *, project: str | None, as_json: bool) -
 @environment_argument
 @click.argument("service", required=False, type=ServiceName())
 @click.option("--follow", "-f", is_flag=True, help="Stay and print new lines as they come.")
+@click.option("--build", "-b", is_flag=True, help="The steps of the last deployment instead.")
 @click.option(
     "--tail",
     "-n",
@@ -100,22 +104,52 @@ def plan(session: Session, branch: str, *, project: str | None, as_json: bool) -
 @json_option
 @click.pass_obj
 def logs(
-    session: Session, branch: str, service: str | None, *, project: str | None, follow: bool, tail: int, as_json: bool
+    session: Session,
+    branch: str,
+    service: str | None,
+    *,
+    project: str | None,
+    follow: bool,
+    build: bool,
+    tail: int,
+    as_json: bool,
 ) -> None:
     """Print the logs of all services, or of one."""
     slug = session.find(branch, project)["slug"]
-    params: dict[str, Any] = {"tail": tail, "follow": "true" if follow else "false"}
+    if build:
+        steps = _steps(session, slug, follow=follow)
+        _print_lines(({"service": "", "line": line} for line in steps), named=False, as_json=as_json)
+        return
+    wish: dict[str, Any] = {"tail": tail, "follow": "true" if follow else "false"}
     if service:
-        params["service"] = service
+        wish["service"] = service
+    lines = session.client.lines(f"/environments/{slug}/logs", wish)
+    _print_lines(lines, named=not service, as_json=as_json)
+
+
+def _steps(session: Session, slug: str, *, follow: bool) -> Iterator[str]:
+    """The step log of the last deployment; RequestError when there was none."""
+    found = session.client.get(f"/environments/{slug}/deployments", {"limit": 1})["deployments"]
+    if not found:
+        raise RequestError(f"{slug} was never deployed.", hint=f"Try `butai deploy {slug}`.", code="no-such-deployment")
+    [last] = found
+    log = following.steps(session.client, last["id"])
+    while follow and last["phase"] not in FINAL:
+        yield from log.lines(last["phase"])
+        last = session.client.get(f"/deployments/{last['id']}")
+    yield from log.now()
+
+
+def _print_lines(lines: Iterable[Json], *, named: bool, as_json: bool) -> None:
     terminal = render.on_terminal()
     hues: dict[str, str] = {}
-    for entry in session.client.lines(f"/environments/{slug}/logs", params):
-        name, line = entry["service"], entry["line"]
+    for entry in lines:
         if as_json:
             render.out_json(entry, compact=True)
             continue
+        name, line = entry["service"], entry["line"]
         hue = hues.setdefault(name, _HUES[len(hues) % len(_HUES)])
-        prefix = "" if service else click.style(f"{name} | ", fg=hue)
+        prefix = click.style(f"{name} | ", fg=hue) if named else ""
         render.out(prefix + (render.clean_log(line) if terminal else line))
 
 

@@ -16,9 +16,8 @@ import click
 
 from agent.cli import render
 from agent.cli.client import WAIT_S, Client, Json
+from agent.cli.steps import FINAL, StepLog
 from agent.errors import OutsideError, RequestError
-
-FINAL = ("ready", "failed", "superseded")
 
 _PATIENCE_S = 60.0  # how long a restarting agent may be gone
 _ASK_AGAIN_S = 0.5
@@ -60,13 +59,13 @@ def removal(client: Client, slug: str) -> bool:
 
 
 def _to_the_end(client: Client, current: Json, *, verbose: bool) -> Json:
-    path, offset = f"/deployments/{current['id']}", 0
+    path, log = f"/deployments/{current['id']}", steps(client, current["id"])
     while (phase := current["phase"]) not in FINAL:
         began, moves = time.monotonic(), render.on_terminal(err=True) and not verbose
         if not moves:
             render.tell(f"{phase} ...")
         if verbose:
-            offset = _print_steps(client, path, offset, phase)
+            _tell_steps(log, phase)
         params: Json = {"phase": phase, "wait_s": WAIT_S}
         with _status(phase, shown=moves):
             while current["phase"] == phase:
@@ -74,24 +73,19 @@ def _to_the_end(client: Client, current: Json, *, verbose: bool) -> Json:
         if moves:
             render.tell(f"{phase:<10}{render.seconds(time.monotonic() - began)}")
     if verbose:
-        _print_steps(client, path, offset, current["phase"])
+        _tell_steps(log, current["phase"])
     return current
 
 
-def _print_steps(client: Client, path: str, offset: int, phase: str) -> int:
-    """Print the step log until the phase changes, or what is left of it when it is over; the new offset."""
-    terminal, begun = render.on_terminal(err=True), ""
-    while True:
-        params: Json = {"phase": phase, "offset": offset, "wait_s": 0 if phase in FINAL else WAIT_S}
-        part = _patiently(partial(client.get, f"{path}/log", params))
-        *lines, begun = (begun + part["text"]).split("\n")
-        for line in lines:
-            render.tell(render.clean_log(line) if terminal else line)
-        if part["offset"] == offset and (part["phase"] != phase or phase in FINAL):
-            if begun:
-                render.tell(render.clean_log(begun))
-            return offset
-        offset = part["offset"]
+def steps(client: Client, number: int) -> StepLog:
+    """The step log of a deployment, read through restarts of the agent."""
+    return StepLog(client, number, _patiently)
+
+
+def _tell_steps(log: StepLog, phase: str) -> None:
+    terminal = render.on_terminal(err=True)
+    for line in log.lines(phase):
+        render.tell(render.clean_log(line) if terminal else line)
 
 
 def _newer(client: Client, current: Json) -> Json | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http import HTTPStatus
 from importlib.metadata import version
 from importlib.resources import files
@@ -234,8 +234,12 @@ def _accepted(answer: Accepted) -> Answer:
 
 def _log_lines(lines: Iterator[tuple[str, str]]) -> Iterator[str]:
     """One JSON object a line; the inspector's empty pairs become empty lines, which find out that nobody listens."""
-    for service, line in lines:
-        yield json.dumps({"service": service, "line": line}) + "\n" if service else "\n"
+    try:
+        for service, line in lines:
+            yield json.dumps({"service": service, "line": line}) + "\n" if service else "\n"
+    finally:
+        if isinstance(lines, Generator):  # following reads from the engine until it is closed
+            lines.close()
 
 
 def _slug(text: str) -> Slug:

@@ -78,6 +78,7 @@ class FakeInspector:
     observed: dict[str, Observed] = field(default_factory=dict)
     log: list[tuple[str, str]] = field(default_factory=list)
     live: queue.Queue[tuple[str, str] | None] = field(default_factory=queue.Queue)
+    closed: Event = field(default_factory=Event)
     build_logs: dict[int, bytes] = field(default_factory=dict)
     next: Plan = PLAN
 
@@ -134,9 +135,12 @@ class FakeInspector:
         begun = self.logs(slug, service=service, tail=tail)
 
         def lines() -> Iterator[tuple[str, str]]:
-            yield from begun
-            while (pair := self.live.get(timeout=10)) is not None:
-                yield pair
+            try:
+                yield from begun
+                while (pair := self.live.get(timeout=10)) is not None:
+                    yield pair
+            finally:
+                self.closed.set()
 
         return lines()
 

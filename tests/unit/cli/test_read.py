@@ -14,7 +14,8 @@ import pytest
 from agent.model.deployment import Commit, Failure, Phase
 from agent.model.names import Slug
 from agent.web.api import document
-from tests.support.fakes_api import NOW, R1, House
+from tests.support.eventually import eventually
+from tests.support.fakes_api import NOW, R1, House, meanwhile
 from tests.unit.cli.conftest import Run
 from tests.unit.web.test_openapi import problems_of
 
@@ -132,6 +133,43 @@ def test_followed_logs_arrive_while_they_are_written(house: House) -> None:
             assert process.stdout.readline() == f"web | {line}\n"
         house.inspector.live.put(None)
         assert process.wait(20) == 0
+
+
+def test_a_follower_that_went_away_is_noticed_at_the_next_heartbeat(house: House) -> None:
+    house.deploy()
+    environment = {**os.environ, "BUTAI_SOCKET": str(house.socket)}
+    with subprocess.Popen([*BUTAI, "logs", "-f", "main"], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        house.inspector.live.put(("web", "one"))
+        process.stdout.readline()
+        process.kill()
+
+    def noticed() -> bool:
+        house.inspector.live.put(("", ""))
+        return house.inspector.closed.is_set()
+
+    eventually(noticed)
+
+
+def test_the_steps_of_the_last_deployment_can_be_read_afterwards(house: House, run: Run) -> None:
+    last = house.deploy()
+    house.inspector.build_logs[last.id] = b"fetched\n#1 RUN make\nno end"
+    assert run("logs", "main", "--build").stdout == "fetched\n#1 RUN make\nno end\n"
+    house.finish(last)
+    assert run("logs", "main", "--build", "--follow").stdout == "fetched\n#1 RUN make\nno end\n"
+
+
+def test_steps_are_followed_to_the_end_of_the_deployment(house: House, run: Run) -> None:
+    last = house.deploy()
+    house.inspector.build_logs[last.id] = b"one\n"
+
+    def work() -> None:
+        house.store.deployments.update(last.id, phase=Phase.BUILDING)
+        house.inspector.build_logs[last.id] += b"two\n"
+        house.finish(last)
+
+    meanwhile(work)
+    assert run("logs", "main", "-bf").stdout == "one\ntwo\n"
 
 
 def test_a_closed_pipe_is_quiet(house: House) -> None:
