@@ -1,4 +1,4 @@
-"""Which hostname leads where, in Traefik's words and back: what is written reads as what was meant, or is not written."""
+"""Which hostname leads where, in Traefik's words and back: what is written reads as it was meant."""
 
 from __future__ import annotations
 
