@@ -116,6 +116,12 @@ class Repository:
                 return revision
         return None
 
+    def head(self, branch: str = "main") -> str:
+        """The head of a branch that exists."""
+        found = self.revision(branch)
+        assert found is not None, f"no branch {branch} in {self.path.name}"
+        return found
+
     def point(self, ref: str, revision: str) -> None:
         """Create or move a full ref, or many: tags, branches, anything."""
         self.git("update-ref", "--end-of-options", ref, revision)
