@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from agent.errors import AgentError, DeployError
-from agent.logs import redact
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision
@@ -65,14 +64,14 @@ def code(text: str) -> str:
 
 def sentence(text: str) -> str:
     """A sentence of ours with foreign names in it: its `code` marks stay, a fence cannot be opened."""
-    return plain(re.sub(r"`{2,}", "ˋ", redact(text)), limit=600)
+    return plain(re.sub(r"`{2,}", "ˋ", text), limit=600)
 
 
 def fenced(lines: Sequence[str]) -> str:
-    """The last lines in a block: redacted, cut by whole lines, and unable to leave the block."""
+    """The last lines in a block: cut by whole lines, and unable to leave the block."""
     kept: list[str] = []
     for line in reversed(lines[-_MAX_LOG_LINES:]):
-        shown = _escaped(_visible(cut(redact(line).rstrip(), _MAX_LINE)).replace("`", "ˋ"))
+        shown = _escaped(_visible(cut(line.rstrip(), _MAX_LINE)).replace("`", "ˋ"))
         if sum(map(len, kept)) + len(shown) > _MAX_LOG:
             break
         kept.append(shown)
@@ -80,12 +79,29 @@ def fenced(lines: Sequence[str]) -> str:
     return f"```\n{text}\n```" if text.strip() else ""
 
 
+def redacted(deployment: Deployment, redact: Callable[[str], str]) -> Deployment:
+    """The same without secrets. Before anything is cut or escaped: half a secret would not be found any more."""
+    failure, commit = deployment.failure, deployment.commit
+    return replace(
+        deployment,
+        notices=tuple(redact(notice) for notice in deployment.notices),
+        commit=commit and replace(commit, author=redact(commit.author), subject=redact(commit.subject)),
+        failure=failure
+        and replace(
+            failure,
+            message=redact(failure.message),
+            hint=redact(failure.hint),
+            log_tail=tuple(redact(line) for line in failure.log_tail),
+        ),
+    )
+
+
 def name(subject: Environment | Deployment) -> str:
     return f"{code(subject.branch)} of {plain(subject.project)}"
 
 
 def seconds(value: float) -> str:
-    if value < 100:  # noqa: PLR2004
+    if value < 100:
         return f"{value:.1f} s"
     return f"{int(value // 60)} min {int(value % 60)} s"
 

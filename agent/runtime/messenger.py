@@ -1,4 +1,4 @@
-"""Carries messages from the outbox to Slack: at least once, each edited at most once a second, none blocking another."""
+"""Carries messages from the outbox to Slack: at least once, edited once a second at most, none blocking another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ _EVER = 3600.0
 class Chat(Protocol):
     """Slack, as the messenger needs it. Raises SlackBusy, SlackRefused or OutsideError."""
 
-    can_post: bool
+    @property
+    def enabled(self) -> bool:
+        """Whether the settings have Slack at all."""
+        ...
+
+    @property
+    def can_post(self) -> bool:
+        """Whether there is a bot token."""
+        ...
 
     def post(self, channel: str, *, text: str, thread: str = "") -> str: ...
 
@@ -39,20 +47,21 @@ class Chat(Protocol):
 class Messenger:
     """Used by one thread."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: Store, slack: Chat, clock: Clock) -> None:
         self._store = store
+        self._slack = slack
         self._clock = clock
         self._not_before: dict[str, float] = {}  # per message: when its next edit may leave
         self._closed_doors: set[tuple[str, str]] = set()  # (team, channel) that the bot may not write to
 
-    def send_due(self, chat: Chat) -> float:
+    def send_due(self) -> float:
         """Send what may leave now; seconds until the next message may."""
         now = self._clock.monotonic()
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         for item in self._store.outbox.due(self._clock.now(), limit=200):
             # The end is what people wait for: it leaves at once, and Slack's own limit may still hold it.
             if item.key not in self._not_before or item.payload.get("final"):
-                self._send(chat, item)
+                self._send(item)
         due_at = self._store.outbox.next_at()
         until_due = _EVER if due_at is None else (due_at - self._clock.now()).total_seconds()
         held = [at - self._clock.monotonic() for at in self._not_before.values()]
@@ -60,9 +69,9 @@ class Messenger:
             return max(0.01, min(held, default=_BETWEEN_EDITS_S))
         return max(0.01, until_due)
 
-    def _send(self, chat: Chat, item: Outgoing) -> None:
+    def _send(self, item: Outgoing) -> None:
         try:
-            delivered = self._deliver(chat, item.payload)
+            delivered = self._deliver(item.payload)
         except SlackBusy as busy:
             self._again(item, busy.retry_after_s, busy)
         except OutsideError as error:
@@ -73,36 +82,36 @@ class Messenger:
             self._not_before[item.key] = self._clock.monotonic() + _BETWEEN_EDITS_S
             self._done(item, delivered)
 
-    def _deliver(self, chat: Chat, payload: Mapping[str, Any]) -> OpenNotice | None:
+    def _deliver(self, payload: Mapping[str, Any]) -> OpenNotice | None:
         """The notice as it is after sending, where there is one."""
         if "message" in payload:
-            chat.respond(payload["response_url"], payload["message"])
+            self._slack.respond(payload["response_url"], payload["message"])
             return None
         if "channel" in payload:
-            chat.post(payload["channel"], text=payload["text"], thread=payload["thread"])
+            self._slack.post(payload["channel"], text=payload["text"], thread=payload["thread"])
             return None
         notice = self._store.notices.get(payload["notice"])
         if notice is None:  # closed meanwhile
             return None
-        if chat.can_post and self._write(chat, notice, payload["text"]):
+        if self._slack.can_post and self._write(notice, payload["text"]):
             return self._store.notices.get(notice.id)
-        self._respond(chat, notice, payload["text"], final=payload["final"])
+        self._respond(notice, payload["text"], final=payload["final"])
         return notice
 
-    def _write(self, chat: Chat, notice: OpenNotice, text: str) -> bool:
+    def _write(self, notice: OpenNotice, text: str) -> bool:
         """Post or edit as the bot; False when it may not write there and the response_url has to do."""
         place = notice.notice
         if not place.channel or (place.team, place.channel) in self._closed_doors:
             return False
         if notice.message_ts:
             try:
-                chat.update(place.channel, notice.message_ts, text=text)
+                self._slack.update(place.channel, notice.message_ts, text=text)
             except SlackRefused as error:  # deleted by somebody, or too old to be edited: say it anew
                 log.info("a message cannot be edited", reason=error.code, slug=notice.slug)
             else:
                 return True
         try:
-            ts = chat.post(place.channel, text=text, thread=place.thread)
+            ts = self._slack.post(place.channel, text=text, thread=place.thread)
         except SlackRefused as error:
             if not place.response_url:
                 raise
@@ -112,7 +121,7 @@ class Messenger:
         self._store.notices.set_message(notice.id, ts)
         return True
 
-    def _respond(self, chat: Chat, notice: OpenNotice, text: str, *, final: bool) -> None:
+    def _respond(self, notice: OpenNotice, text: str, *, final: bool) -> None:
         """Through the response_url: five uses in thirty minutes, of which the last is kept for the end."""
         if not notice.notice.response_url:
             raise SlackRefused("There is no way to answer: no bot token, no response_url.", code="no-way-to-answer")
@@ -122,7 +131,7 @@ class Messenger:
             return
         visibility = "ephemeral" if notice.kind == "destroy" else "in_channel"
         message = {"text": text, "replace_original": True, "response_type": visibility}
-        chat.respond(notice.notice.response_url, message)
+        self._slack.respond(notice.notice.response_url, message)
         self._store.notices.count_use(notice.id)
 
     def _done(self, item: Outgoing, notice: OpenNotice | None) -> None:
@@ -167,5 +176,3 @@ class Messenger:
                 now=self._clock.now(),
                 data={"text": item.payload["text"]},
             )
-
-

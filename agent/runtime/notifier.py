@@ -9,12 +9,11 @@ notice is closed in the same transaction that takes its last text out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
 import structlog
 
-from agent.adapters.slack import Slack
-from agent.config import Settings, SlackSettings
+from agent.config import Settings
 from agent.model.environment import Environment
 from agent.model.names import Slug
 from agent.runtime.messenger import Chat, Messenger
@@ -25,45 +24,41 @@ from agent.store import Store
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 60.0
+_STOP_SEEN_S = 0.5
 _IDLE_S = 10.0  # how long a message may wait that another process put into the outbox
 
 
 class Notifier:
-    """`start` runs it in a thread of its own; the other calls only set a flag and may come from any thread."""
+    """`run` is for a thread of its own; the other calls only set a flag and may come from any thread."""
 
     def __init__(
         self,
         *,
         store: Store,
+        slack: Chat,
         settings: Callable[[], Settings],
         clock: Clock,
-        connect: Callable[[SlackSettings], Chat] | None = None,
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._slack = slack
         self._clock = clock
-        self._connect = connect or _connected
-        self._connected_as: SlackSettings | None = None
-        self._chat: Chat | None = None
         self._tidings = Tidings(store=store, settings=settings, clock=clock)
-        self._messenger = Messenger(store=store, clock=clock)
+        self._messenger = Messenger(store=store, slack=slack, clock=clock)
         self._lock = Lock()
         self._changed: dict[Slug, set[str]] = {}
         self._bell = Event()
-        self._stopping = Event()
-        self._thread: Thread | None = None
         self._swept_at: float | None = None
 
-    def start(self) -> None:
-        self._thread = Thread(target=self._run, name="notifier", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the message that is under way. What still waits leaves after the next start."""
-        self._stopping.set()
-        self._bell.set()
-        if self._thread is not None:
-            self._thread.join(15)
+    def run(self, stop: Event) -> None:
+        """Tell and send until `stop`. What still waits then leaves after the next start."""
+        while not stop.is_set():
+            self._bell.clear()
+            try:
+                wait_s = self.work()
+            except Exception:  # a thread's main loop: what was not told is found again by the next sweep
+                log.exception("telling people in Slack failed; it is tried again")
+                wait_s = _IDLE_S
+            self._wait(stop, wait_s)
 
     def deployment_changed(self, environment: Environment, deployment: object) -> None:
         """The environment's deployment has another phase now, which the caller has written down already."""
@@ -87,22 +82,19 @@ class Notifier:
 
     def work(self) -> float:
         """Tell and send everything that is due; seconds until there may be more. Called by the thread, and by tests."""
-        chat = self._current_chat()
-        if chat is None:
+        changed = self._take_changed()
+        if not self._slack.enabled:
             return _IDLE_S
-        for slug, settled in self._take_changed().items():
-            self._tidings.gather(slug, settled, can_post=chat.can_post)
-        return min(self._messenger.send_due(chat), _IDLE_S)
+        for slug, settled in changed.items():
+            self._tidings.gather(slug, settled, can_post=self._slack.can_post)
+        return min(self._messenger.send_due(), _IDLE_S)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._bell.clear()
-            try:
-                wait_s = self.work()
-            except Exception:  # a thread's main loop: what was not told is found again by the next sweep
-                log.exception("telling people in Slack failed; it is tried again")
-                wait_s = _IDLE_S
-            self._bell.wait(wait_s)
+    def _wait(self, stop: Event, wait_s: float) -> None:
+        """Until something is to be told, `wait_s` is over, or the agent stops (seen within half a second)."""
+        until = self._clock.monotonic() + wait_s
+        while not stop.is_set() and (left := until - self._clock.monotonic()) > 0:
+            if self._bell.wait(min(left, _STOP_SEEN_S)):
+                return
 
     def _take_changed(self) -> dict[Slug, set[str]]:
         now = self._clock.monotonic()
@@ -113,19 +105,3 @@ class Notifier:
             for slug in (*self._store.notices.slugs(), *(thread.slug for thread in self._store.threads.all())):
                 taken.setdefault(slug, set())
         return taken
-
-    def _current_chat(self) -> Chat | None:
-        """The connection that the settings ask for now; they change while the agent runs."""
-        wanted = self._settings().slack
-        if wanted != self._connected_as:
-            self._chat = None if wanted is None else self._connect(wanted)
-            self._connected_as = wanted
-        return self._chat
-
-
-def _connected(settings: SlackSettings) -> Chat:
-    return Slack(
-        token=settings.bot_token.reveal() if settings.bot_token else "",
-        api_url=settings.api_url,
-        response_hosts=settings.response_hosts,
-    )

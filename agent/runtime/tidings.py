@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from agent.config import Settings
+from agent.logs import redactor
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
@@ -47,6 +48,8 @@ class Tidings:
         with self._store.transaction():
             environment = self._store.environments.get(slug)
             last = self._store.deployments.last(slug)
+            if last is not None:
+                last = chat.redacted(last, redactor(self._settings()))
             for notice in notices:
                 self._tell(notice, environment, last, notice.kind in settled, can_post=can_post)
             if thread is not None and not notices:
@@ -105,18 +108,14 @@ class Tidings:
             return self._of_sleep(environment, subject, settled)
         return self._of_deployment(notice, environment, last)
 
-    def _of_sleep(
-        self, environment: Environment | None, subject: Environment | Deployment, settled: bool
-    ) -> _Tiding:
+    def _of_sleep(self, environment: Environment | None, subject: Environment | Deployment, settled: bool) -> _Tiding:
         if environment is None:
             return _Tiding(chat.removed(subject.branch, subject.project), final=True)
         if environment.wanted is not Wanted.ASLEEP:
             return _Tiding(chat.overtaken(environment), final=True)
         return _Tiding(chat.asleep(environment), final=True) if settled else _Tiding(chat.falling_asleep(environment))
 
-    def _of_deployment(
-        self, notice: OpenNotice, environment: Environment | None, last: Deployment | None
-    ) -> _Tiding:
+    def _of_deployment(self, notice: OpenNotice, environment: Environment | None, last: Deployment | None) -> _Tiding:
         """A deploy, redeploy or wake ends with the first deployment that ended since and is as new as was asked."""
         if last is not None and last.finished_at is not None and last.finished_at >= notice.opened_at:
             if last.phase is Phase.FAILED and _answers(last, notice, environment):
@@ -142,9 +141,10 @@ class Tidings:
                 self._put_into(thread, "end", chat.removed(last.branch, last.project))
             self._store.threads.forget(thread.slug)
             return
+        redact = redactor(self._settings())
         ended = next(
             (
-                deployment
+                chat.redacted(deployment, redact)
                 for deployment in self._store.deployments.history(thread.slug, 10)
                 if deployment.phase in (Phase.READY, Phase.FAILED)
             ),

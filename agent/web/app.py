@@ -100,7 +100,7 @@ class _Door:
         if self._is_container(environ.get("REMOTE_ADDR", "")):
             return _refuse(HTTPStatus.FORBIDDEN, "Containers may not talk to the agent.", start_response)
         host = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
-        if host is None or int(host["port"] or 0) > 65_535:  # noqa: PLR2004
+        if host is None or int(host["port"] or 0) > 65_535:
             return _refuse(HTTPStatus.BAD_REQUEST, "The Host header is not a host name.", start_response)
         ours = self._is_ours(host["name"].lower().rstrip("."))
         return (self._own if ours else self._stages)(environ, start_response)

@@ -63,7 +63,7 @@ def _with_branch(verb: str, words: list[str]) -> Command:
             raise _unclear(f"I do not understand `{_shown(word)}`.", hint=f"Say `/butai {verb} BRANCH in PROJECT`.")
     if verb in _ALONE or (verb == "status" and not branch):
         return Command("list" if verb == "status" else verb)
-    if project is None and ":" in branch:  # git allows no colon in a branch name
+    if project is None and ":" in branch and "://" not in branch:  # git allows no colon in a branch name
         project, _, branch = branch.partition(":")
     if not branch:
         raise _unclear("Which branch?", hint=f"Say `/butai {verb} BRANCH`.")

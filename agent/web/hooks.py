@@ -36,13 +36,11 @@ def blueprint(deps: Deps) -> Blueprint:
 
     @routes.post("/github")
     def github() -> Response:
-        forge = deps.settings().github
+        forge = deps.settings().forges.github
         if forge is None:
             abort(HTTPStatus.NOT_FOUND)
         body = request.get_data(cache=True)
-        check_github(
-            forge.webhook_secret.reveal(), body, signature=request.headers.get("X-Hub-Signature-256", "")
-        )
+        check_github(forge.webhook_secret.reveal(), body, signature=request.headers.get("X-Hub-Signature-256", ""))
         event = request.headers.get("X-GitHub-Event", "")
         delivery = _delivery(body)
         if event == "ping":

@@ -17,9 +17,10 @@ from urllib.parse import parse_qs
 import structlog
 from flask import Blueprint, Response, abort, jsonify, request
 
-from agent.config import SlackSettings
+from agent.config import Slack as SlackSettings
 from agent.errors import AgentError, RequestError
-from agent.model.deployment import Phase
+from agent.logs import redactor
+from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
 from agent.model.notice import Notice
@@ -109,8 +110,7 @@ class _Commands:
             return self._taken(asked, person)
         environment = operations.find(command.branch, project=command.project)
         if command.verb == "status":
-            last = self._deps.store.deployments.last(environment.slug)
-            return _private(chat.status(self._line(environment), last))
+            return _private(chat.status(self._line(environment), self._last(environment)))
         if command.verb == "destroy":
             return self._ask(environment, person)
         act = {
@@ -162,8 +162,11 @@ class _Commands:
         return self._deps.store.environments.all()
 
     def _line(self, environment: Environment) -> chat.Line:
+        return chat.Line(environment, self._url(environment), summary_of(environment, self._last(environment)))
+
+    def _last(self, environment: Environment) -> Deployment | None:
         last = self._deps.store.deployments.last(environment.slug)
-        return chat.Line(environment, self._url(environment), summary_of(environment, last))
+        return last and chat.redacted(last, redactor(self._deps.settings()))
 
     def _url(self, environment: Environment) -> str:
         settings = self._deps.settings()
@@ -238,7 +241,7 @@ def _slack(deps: Deps) -> SlackSettings:
 
 
 def _is_ssl_check(deps: Deps) -> bool:
-    """Slack's unsigned probe of our certificate: answered, and nothing else. 404 without [slack], 405 for other GETs."""
+    """Slack's unsigned probe of our certificate: answered, and nothing else. Other GETs are a 405."""
     _slack(deps)
     request.max_content_length = _MAX_BODY_BYTES
     if request.args.get("ssl_check") == "1":
@@ -308,7 +311,7 @@ def _question(value: object) -> Mapping[str, Any]:
 def _response_url(fields: Mapping[str, Any]) -> str:
     """Kept as it is; where it may lead is decided when it is used."""
     url = fields.get("response_url", "")
-    return url if isinstance(url, str) and len(url) <= 2_000 else ""  # noqa: PLR2004
+    return url if isinstance(url, str) and len(url) <= 2_000 else ""
 
 
 def _id_of(value: object) -> str:
@@ -318,4 +321,3 @@ def _id_of(value: object) -> str:
 
 def _first(value: object) -> Mapping[str, Any]:
     return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else {}
-
