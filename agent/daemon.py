@@ -5,11 +5,9 @@ There is no resume code: the next start looks at the world and goes on (DESIGN 1
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -18,15 +16,16 @@ from typing import Any
 import structlog
 
 from agent import config, logs
-from agent.adapters import probe, systemd, watch
+from agent.adapters import lock, probe, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine
 from agent.adapters.git import GitMirrors
 from agent.adapters.slack import Slack
 from agent.adapters.traefik import Traefik
-from agent.config import Live, Settings
+from agent.config import Settings
 from agent.errors import AgentError, ConfigError, OutsideError, StateError
+from agent.model.environment import Environment
 from agent.model.labels import SLUG
 from agent.model.names import Slug
 from agent.planning import edge, routing
@@ -41,6 +40,7 @@ from agent.runtime.observer import Observer
 from agent.runtime.operations import Operations
 from agent.runtime.poller import Poller
 from agent.runtime.reader import Reader
+from agent.runtime.rebuild import rebuild
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.refresh import Refresher
 from agent.store import Store
@@ -59,17 +59,29 @@ def main(config_path: Path) -> int:
     """Run the agent until SIGTERM or SIGINT. ConfigError and StateError refuse to start."""
     settings = config.load(config_path)
     logs.configure(settings)
-    with _only_one(settings.state_dir):
+    with lock.only_one(settings.state_dir):
         daemon = Daemon(config_path, settings)
         daemon.run()
     return daemon.exit_code
+
+
+def rebuild_database(settings: Settings) -> tuple[Environment, ...]:
+    """Read lost environments back from Docker's labels; the agent must not be running (StateError)."""
+    with lock.only_one(settings.state_dir):
+        engine = DockerEngine(settings.docker.host, settings.instance)
+        store = Store.open(settings.state_dir / "butai.db")
+        traefik = Traefik(lambda: settings, engine=engine, routing=routing, layout=edge)
+        found = rebuild(settings=settings, store=store, engine=engine, edge=traefik, clock=SystemClock())
+        store.close()
+    return found
 
 
 class Daemon:
     """Every long-lived object, built here and nowhere else."""
 
     def __init__(self, config_path: Path, settings: Settings) -> None:
-        self.settings = Live(config_path, settings)
+        self._config_path = config_path
+        self._current = settings
         self.exit_code = 0
         self._stop = Event()
         self._reload = Event()
@@ -110,8 +122,9 @@ class Daemon:
 
     def reload(self) -> None:
         """Take up a changed file; a bad one leaves the old settings in force and says every problem."""
+        old = self.settings()
         try:
-            done = self.settings.reload()
+            new = config.load(self._config_path)
         except ConfigError as error:
             for problem in error.problems:
                 log.warning("settings not taken up", path=problem.path, problem=problem.message, hint=problem.hint)
@@ -120,15 +133,19 @@ class Daemon:
                 [str(problem) for problem in error.problems],
             )
             return
-        for path in done.needs_restart:
-            log.warning("this setting needs a restart of the agent", path=path)
-        if not done.changed:
+        if new == old:
             return
-        logs.configure(self.settings())
-        log.info("settings taken up", changed=list(done.changed))
-        self._tell_settings("settings taken up", list(done.changed))
+        waiting = config.needs_restart(old, new)
+        self._current = config.keep(old, new)
+        logs.configure(self._current)
+        log.info("settings taken up", need_a_restart=list(waiting))
+        self._tell_settings("settings taken up", [f"{path}: needs a restart of the agent" for path in waiting])
         self._edge_changed.set()
         self._wake_all()
+
+    def settings(self) -> Settings:
+        """The settings in force now: every part asks again, since they change while the agent runs."""
+        return self._current
 
     def _tell_settings(self, text: str, lines: list[str]) -> None:
         self.store.events.add("settings", caller="agent", text=text, now=self._clock.now(), data={"lines": lines})
@@ -274,7 +291,7 @@ class Daemon:
             self._edge_changed.clear()
 
     def _watch_config(self) -> None:
-        for _ in watch.changes(self._config_path, stop=self._stop):
+        for _ in watch.changes(lambda: config.files(self._config_path, self._current), stop=self._stop):
             self._reload.set()
 
     def _reclaim(self, directory: Path) -> None:
@@ -287,24 +304,3 @@ class Daemon:
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
         self._reload.set()
-
-
-@contextmanager
-def _only_one(state_dir: Path) -> Iterator[None]:
-    """Two agents on one state directory would undo each other's work. The kernel frees the lock when we die."""
-    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with (state_dir / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise StateError(
-                f"Another agent uses {state_dir}: process {owner}.",
-                hint="Stop it, or give this one its own state_dir.",
-                code="running",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

@@ -14,5 +14,6 @@ SLUG = "butai.slug"
 SERVICE = "butai.service"
 REVISION = "butai.revision"  # the revision that the image or container was made from
 CONFIG = "butai.config"  # hash of what forces a new container; never of the revision
+SALT = "butai.salt"  # how often its environment was redeployed when it was made
 DEPLOYMENT = "butai.deployment"
 ROLE = "butai.role"  # "edge" for Traefik and its network, "helper" for the ownership helper

@@ -9,7 +9,7 @@ from agent.config import Settings
 from agent.errors import CancelledError, SessionNeeded
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
-from agent.model.release import Release, ServiceSpec
+from agent.model.release import BuildSpec, Release, ServiceSpec
 from agent.runtime.cancel import CancelToken
 from agent.runtime.ports import Compose, Engine, Git
 from agent.runtime.reader import Reader
@@ -45,12 +45,13 @@ class Builder:
         cancel: CancelToken,
     ) -> None:
         """Build one service's image. DeployError names the failing step; CancelledError when superseded."""
-        if spec.build is None:
+        build = spec.build
+        if build is None:
             return
         self._wait_for_slot(cancel)
         log = self._log(deployment)
         try:
-            self._build_by_engine(environment, release, spec, log, cancel)
+            self._build_by_engine(environment, release, spec, build, log, cancel)
         except SessionNeeded as why:
             log.line(spec.name, f"{why.message} Compose builds it.")
             self._build_by_compose(environment, release, spec, log, cancel)
@@ -70,14 +71,19 @@ class Builder:
             log.close()
 
     def _build_by_engine(
-        self, environment: Environment, release: Release, spec: ServiceSpec, log: StepLog, cancel: CancelToken
+        self,
+        environment: Environment,
+        release: Release,
+        spec: ServiceSpec,
+        build: BuildSpec,
+        log: StepLog,
+        cancel: CancelToken,
     ) -> None:
-        assert spec.build is not None
-        under = "" if spec.build.context in ("", ".") else spec.build.context
+        under = "" if build.context in ("", ".") else build.context
         context = self._git.archive(environment.project, release.revision, under=under)
         try:
             self._engine.build(
-                spec.build,
+                build,
                 context,
                 tag=spec.image,
                 on_line=lambda line: log.line(spec.name, line),

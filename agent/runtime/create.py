@@ -17,7 +17,7 @@ from agent.config import Settings
 from agent.errors import DeployError
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
-from agent.model.labels import CONFIG, DEPLOYMENT, REVISION
+from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
 from agent.model.observed import Observed
 from agent.model.release import Release
 from agent.planning.identity import current, wanted_identity
@@ -46,7 +46,7 @@ class Creator:
         """DeployError when a bind mount would leave the checkout, or Compose refuses the model."""
         self._prepare_mounts(environment, release)
         path = self._settings().state_dir / "releases" / environment.slug / "create.json"
-        _write_private(path, create_model(release, deployment, observed))
+        _write_private(path, create_model(environment, release, deployment, observed))
         self._compose.create(release.stack, path, scale=scale(release, observed, needed), cancel=cancel)
 
     def _prepare_mounts(self, environment: Environment, release: Release) -> None:
@@ -67,13 +67,16 @@ class Creator:
                     real.mkdir(parents=True)
 
 
-def create_model(release: Release, deployment: Deployment | None, observed: Observed) -> Mapping[str, Any]:
+def create_model(
+    environment: Environment, release: Release, deployment: Deployment | None, observed: Observed
+) -> Mapping[str, Any]:
     """The release's model with the labels that only the moment of creation knows."""
     model = copy.deepcopy(dict(release.model))
     for spec in release.services:
         labels = model["services"][spec.name].setdefault("labels", {})
         labels[CONFIG] = wanted_identity(spec, observed)
         labels[REVISION] = str(release.revision)
+        labels[SALT] = str(environment.salt)
         labels[DEPLOYMENT] = str(deployment.id if deployment is not None else 0)
     return model
 
