@@ -1,0 +1,39 @@
+"""The sample projects as files of a repository, and smaller ones where many environments or one defect are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.gitserver import Content
+
+SAMPLES_DIR = Path(__file__).resolve().parents[1] / "samples"
+
+_HTTPD = "httpd -f -p 8080 -h /www"
+
+
+def sample(name: str) -> dict[str, Content]:
+    """Every file of one sample project: `classic`, `team` or `site`."""
+    root = SAMPLES_DIR / name
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def tiny(page: str = "one", *, compose: str = "", dockerfile: str = "", service: str = "") -> dict[str, Content]:
+    """The smallest site: busybox serves one file. `service` is more YAML for its only service, indented by four."""
+    return {
+        "compose.yaml": compose or f"services:\n  web:\n    build: .\n    ports: ['8080']\n{service}",
+        "Dockerfile": dockerfile or f"FROM busybox:1.37\nCOPY www /www\nCMD {_as_list(_HTTPD)}\n",
+        "www/index.html": f"{page}\n",
+    }
+
+
+def page(text: str) -> dict[str, Content]:
+    """The change of `tiny` that people push."""
+    return {"www/index.html": f"{text}\n"}
+
+
+def _as_list(command: str) -> str:
+    return "[" + ", ".join(f'"{word}"' for word in command.split()) + "]"
