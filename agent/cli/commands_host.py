@@ -25,7 +25,7 @@ def serve(session: Session, *, config: Path | None) -> None:
     """Run the agent, in the foreground."""
     from agent import daemon  # here: everything else is a client and needs none of it
 
-    daemon.main(config or session.config)
+    raise click.exceptions.Exit(daemon.main(config or session.config))
 
 
 @click.command("check-config")
@@ -49,7 +49,10 @@ def rebuild_database(session: Session, *, config: Path | None) -> None:
     from agent import config as settings_file
     from agent import daemon
 
-    daemon.rebuild_database(settings_file.load(config or session.config))
+    found = daemon.rebuild_database(settings_file.load(config or session.config))
+    for environment in found:
+        render.out(render.clean(f"{environment.slug}: {environment.branch} of {environment.project}"))
+    render.tell(f"{len(found)} environments were read back.")
 
 
 @click.command()

@@ -17,7 +17,10 @@ from agent import config
 from agent.cli.main import butai
 from agent.cli.render import clean
 from agent.cli.session import DEFAULT_SOCKET, Session
+from agent.config import Settings
+from agent.model.environment import Environment
 from tests.support.fakes_api import SETTINGS, House
+from tests.support.plans import environment
 from tests.unit.cli.conftest import Run
 
 
@@ -126,10 +129,20 @@ def test_serve_and_rebuild_database_run_the_daemons_own(tmp_path: Path, monkeypa
     path = tmp_path / "config.toml"
     path.write_text(SETTINGS)
     called: list[object] = []
-    monkeypatch.setattr("agent.daemon.main", called.append)
-    monkeypatch.setattr("agent.daemon.rebuild_database", called.append)
-    assert CliRunner().invoke(butai, ["serve", "--config", str(path)]).exit_code == 0
-    assert CliRunner().invoke(butai, ["--config", str(path), "rebuild-database"]).exit_code == 0
+
+    def rebuild(settings: Settings) -> tuple[Environment, ...]:
+        called.append(settings)
+        return (environment(),)
+
+    def serve(path: Path) -> int:
+        called.append(path)
+        return 3
+
+    monkeypatch.setattr("agent.daemon.main", serve)
+    monkeypatch.setattr("agent.daemon.rebuild_database", rebuild)
+    assert CliRunner().invoke(butai, ["serve", "--config", str(path)]).exit_code == 3
+    result = CliRunner().invoke(butai, ["--config", str(path), "rebuild-database"])
+    assert (result.exit_code, result.stdout) == (0, "feature-x: feature/x of shop\n")
     assert called == [path, config.load(path)]
 
 
