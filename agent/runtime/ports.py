@@ -100,6 +100,10 @@ class Git(Protocol):
 class Compose(Protocol):
     """The official Compose plugin: the only reader of compose files, the only creator of containers."""
 
+    def parse(self, data: bytes, *, path: str) -> Any:
+        """A compose file as plain data, bounded, before Compose sees it. DeployError names `path`."""
+        ...
+
     def resolve(
         self,
         directory: Path,
