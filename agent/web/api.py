@@ -38,6 +38,7 @@ def blueprint(deps: Deps) -> Blueprint:
     routes = Blueprint("api", __name__, url_prefix=PREFIX)
     _add_host(routes, deps)
     _add_environments(routes, deps)
+    _add_looks_inside(routes, deps)
     _add_history(routes, deps)
     return routes
 
@@ -133,6 +134,8 @@ def _add_environments(routes: Blueprint, deps: Deps) -> None:
         path = f"/environments/<slug>/{verb}"
         routes.add_url_rule(path, verb, wish, defaults={"verb": verb}, methods=["POST"])
 
+
+def _add_looks_inside(routes: Blueprint, deps: Deps) -> None:
     @routes.get("/environments/<slug>/plan")
     def plan(slug: str) -> Answer:
         return views.plan(deps.inspector.plan(_slug(slug))), HTTPStatus.OK
