@@ -74,7 +74,8 @@ def _number(value: object) -> float:
 
 
 def _ulimits(asked: Mapping[str, Any], note: Note) -> dict[str, Any]:
-    kept: dict[str, Any] = {"nofile": {"soft": _OPEN_FILES, "hard": _OPEN_FILES}}
+    """What was asked, cut. Nothing asked: the engine's own; an engine that has less itself could not start ours."""
+    kept: dict[str, Any] = {}
     for name, value in asked.items():
         if name not in _ULIMITS:
             note(f"`ulimits.{name}` was removed: it takes from other containers.")
