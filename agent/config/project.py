@@ -67,7 +67,7 @@ class Allow:
         tuple[str, ...],
         "Variables of `environment` that `secrets` and `configs` of a compose file may read.",
         checks.variable,
-        Example(("NPM_TOKEN",)),
+        Example(("APP_MODE",)),
     ] = ()
     build_secrets: Annotated[
         tuple[str, ...], "Ids of secrets that builds may mount.", checks.name, Example(("npm",))

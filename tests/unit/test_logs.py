@@ -104,7 +104,7 @@ def test_no_traceback_of_an_uncaught_error_holds_a_secret(stream: io.StringIO) -
     try:
         leak()
     except RuntimeError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     written = stream.getvalue()
     assert written.count("uncaught error") == 2
     assert "poller" in written

@@ -22,8 +22,8 @@ class Watched:
     def __init__(self, files: Callable[[], list[Path]]) -> None:
         self.stop = threading.Event()
         self._told: Queue[None] = Queue()
-        changes = watch.changes(files, stop=self.stop)
-        self.thread = threading.Thread(target=lambda: [self._told.put(told) for told in changes])
+        self._changes = watch.changes(files, stop=self.stop)
+        self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def told(self, within_s: float = SOON_S) -> bool:
@@ -32,6 +32,10 @@ class Watched:
         except Empty:
             return False
         return True
+
+    def _run(self) -> None:
+        for told in self._changes:
+            self._told.put(told)
 
 
 @pytest.fixture(autouse=True)
