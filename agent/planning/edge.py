@@ -133,6 +133,7 @@ def _entry_point(name: str, port: int) -> tuple[str, ...]:
         f"--entrypoints.{name}.address=:{port}",
         # No rule of ours depends on the path, so applications get it as it was sent.
         f"--entrypoints.{name}.http.sanitizepath=false",
+        f"--entrypoints.{name}.http.encodequerysemicolons=true",  # else `;` becomes `&`
         f"--entrypoints.{name}.http.maxheaderbytes=32768",
         # `X_Forwarded_For` is X-Forwarded-For to WSGI, CGI and PHP; nginx drops such names by default, too.
         f"--entrypoints.{name}.http.aliasheadersstrategy=delete",

@@ -6,12 +6,11 @@ import http.client
 import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 
 from agent.model.names import Hostname
 from agent.model.route import PROBE_PATH
 
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 1.0
 _KEPT = 16  # idle connections: one for each worker that waits for a route
 
 Place = tuple[str, int, bool]  # address, port, TLS
@@ -25,15 +24,17 @@ class Probe:
         self._lock = threading.Lock()
 
     def ask(self, address: tuple[str, int], hostname: Hostname, *, secure: bool) -> tuple[int, Mapping[str, str]]:
-        """Status and headers of the probe path under `hostname`; (0, {}) when nobody answers within two seconds."""
+        """Status and headers of the probe path under `hostname`; (0, {}) when nobody answers within a second."""
         place = (*address, secure)
-        while connection := self._take(place):
-            with suppress(OSError, http.client.HTTPException):  # closed by the other side while it was idle
-                return self._request(connection, place, hostname)
-        try:
-            return self._request(_connection(place), place, hostname)
-        except (OSError, http.client.HTTPException):
-            return 0, {}
+        while True:
+            kept = self._take(place)
+            try:
+                return self._request(kept or _connection(place), place, hostname)
+            except TimeoutError:
+                return 0, {}
+            except (OSError, http.client.HTTPException):
+                if kept is None:  # else it was closed by the other side while it was idle
+                    return 0, {}
 
     def _request(
         self, connection: http.client.HTTPConnection, place: Place, hostname: Hostname
