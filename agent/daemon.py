@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from agent import config, logs
-from agent.adapters import lock, probe, systemd, watch
+from agent.adapters import host, lock, probe, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine
@@ -104,6 +104,8 @@ class Daemon:
             self._thread("notifier", lambda: self.notifier.run(self._stop)),
             self._thread("poller", lambda: self.poller.run(self._stop)),
         ]
+        if host.booted_since(self._current.state_dir):
+            self.operations.recover("the host was started again")
         self._wake_all()
         systemd.ready()
         log.info("ready", domain=self.settings().domain, projects=sorted(self.settings().projects))
@@ -257,14 +259,18 @@ class Daemon:
 
     def _follow_events(self) -> None:
         """Container events make reactions fast; the passes in between make them sure."""
+        lost = False
         while not self._stop.is_set():
             try:
+                self.engine.version()
+                if lost:
+                    self.operations.recover("Docker was away")
                 for event in self.engine.events(self._stop.is_set):
                     self._on_event(event)
             except OutsideError as error:
                 log.warning("no events from docker", error=str(error))
-            if not self._stop.wait(_RECONNECT_S):
-                self._wake_all()
+            lost = True
+            self._stop.wait(_RECONNECT_S)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor", {})

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from agent.config import Settings
-from agent.model.deployment import Deployment
 from agent.model.environment import Environment, Wanted
 from agent.model.labels import INSTANCE, SLUG
-from agent.model.names import Slug
 from agent.model.observed import Container, Observed
 from agent.model.release import Release
 from agent.model.route import Backend, RouteTable
@@ -56,8 +54,8 @@ class Observer:
         target = environment.target(context.fingerprint)
         return None if target is None else self._reader.load(environment, target)
 
-    def observe(self, environment: Environment, deployment: Deployment | None) -> Observed:
-        """Everything the plan of this environment may depend on, now."""
+    def observe(self, environment: Environment, *, probing: bool) -> Observed:
+        """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well."""
         settings = self._settings()
         slug = environment.slug
         labels = {INSTANCE: settings.instance, SLUG: slug}
@@ -70,7 +68,7 @@ class Observer:
                 images[spec.image] = image_id
         started, deaths, starting_s = self._attempts.of(slug)
         routed = self._edge.read(slug)
-        listening = self._listening(release, containers) if deployment is not None else frozenset()
+        listening = self._listening(release, containers) if probing else frozenset()
         return Observed(
             containers=containers,
             networks=tuple(self._engine.networks(labels)),
@@ -82,7 +80,7 @@ class Observer:
             routed=routed,
             edge_networks=self._edge.joined(),
             listening=listening,
-            confirmed=deployment is not None and self._confirmed(slug, routed),
+            confirmed=probing and self._confirmed(routed),
             has_files=self._reader.has_files(slug) or self._git.checkout_dir(environment.project, slug).exists(),
             started=started,
             deaths=deaths,
@@ -101,7 +99,7 @@ class Observer:
         ]
         return frozenset(identifier for identifier, address, port in asked if self._probe(address, port))
 
-    def _confirmed(self, slug: Slug, routed: RouteTable | None) -> bool:
+    def _confirmed(self, routed: RouteTable | None) -> bool:
         if routed is None or routed.backend is not Backend.CONTAINERS or not routed.routes:
             return False
         return self._edge.confirms(routed)

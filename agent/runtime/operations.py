@@ -154,6 +154,15 @@ class Operations:
         self._wake(environment.slug)
         return environment.slug
 
+    def recover(self, cause: str) -> None:
+        """Everything that should run may have stopped, cleanly even: bring all of it up again."""
+        for environment in self._store.environments.all():
+            if environment.wanted is Wanted.RUNNING and environment.deployed_revision is not None:
+                with self._store.transaction():
+                    deployment = self._begin(environment, cause=cause, caller="agent")
+                    self._store.deployments.update(deployment.id, revision=environment.revision)
+            self._wake(environment.slug)
+
     def find(self, reference: str, *, project: str | None = None) -> Environment:
         """The environment that a person means by a slug or a branch. RequestError 404 or 409."""
         found = self._store.environments.find(reference, project=project)

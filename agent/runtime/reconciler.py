@@ -71,7 +71,7 @@ class Reconciler:
     def look(self, environment: Environment, cancel: CancelToken) -> float | None:
         """OutsideError is for the caller to retry; a DeployError ends here, in the deployment's record."""
         deployment = self._store.deployments.current(environment.slug)
-        observed = self._observer.observe(environment, deployment)
+        observed = self._observer.observe(environment, probing=deployment is not None)
         plan = reconcile.plan(environment, deployment, observed, self._observer.context(environment))
         if plan.failure is not None and deployment is not None:
             self._fail(environment, deployment, observed, plan.failure)
