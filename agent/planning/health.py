@@ -17,6 +17,7 @@ _START_INTERVAL_S = 0.2
 _INTERVAL_S = (5.0, 300.0)
 _TIMEOUT_S = (1.0, 60.0)
 _START_S = (5.0, 600.0)
+_IMAGE_START_S = 60.0
 _MOST_RETRIES = 60
 _FEWEST_RETRIES = 3
 
@@ -31,10 +32,13 @@ def quick_healthcheck(healthcheck: Mapping[str, Any]) -> dict[str, Any]:
     """The same check: quick while starting, as patient in all as the author's, and within bounds.
 
     The time after which the author's check would give up is its retries times its interval; that long the quick
-    asking goes on, and where the interval was raised the retries shrink with it.
+    asking goes on, and where the interval was raised the retries shrink with it. Without a test of its own a service
+    has that of its image, if there is one: the engine then takes only these two from here.
     """
+    if healthcheck.get("disable") or healthcheck.get("test") == ["NONE"]:
+        return {"disable": True}
     if not is_checked(healthcheck):
-        return {"disable": True} if healthcheck.get("disable") else dict(healthcheck)
+        return {"start_period": duration(_IMAGE_START_S), "start_interval": duration(_START_INTERVAL_S), **healthcheck}
     asked_s = max(seconds(healthcheck.get("interval"), 30.0), 0.001)
     retries = min(max(int(healthcheck.get("retries") or 3), 1), _MOST_RETRIES)
     interval_s = _within(asked_s, _INTERVAL_S)

@@ -59,6 +59,7 @@ _COPIED = (
     "working_dir",
     "depends_on",
 )
+_NEWS = ("BUTAI_REVISION", "BUTAI_URL_")  # a database is not replaced because a sibling got a port
 _NOT_IN_HASH = ("depends_on", "scale")  # they change nothing in a container that is there
 # Their first process must have the number 1 itself.
 _OWN_INIT = re.compile(r"(.*/)?linuxserver/.*|.*s6-overlay.*|phusion/.*|.*systemd.*", re.IGNORECASE)
@@ -163,6 +164,7 @@ class _Services:
             "image": self._image(name, service),
             "restart": self._restart(name, service),
             "logging": _LOGGING,
+            "healthcheck": quick_healthcheck(service.get("healthcheck") or {}),
             "labels": {**(service.get("labels") or {}), **self._site.labels, SERVICE: name},
             "environment": {**(service.get("environment") or {}), **self._variables()},
             "security_opt": ["no-new-privileges:true", *(service.get("security_opt") or ())],
@@ -174,8 +176,6 @@ class _Services:
         }
         if "init" in service or not _OWN_INIT.fullmatch(str(service.get("image") or "")):
             model["init"] = service.get("init", True)
-        if service.get("healthcheck"):
-            model["healthcheck"] = quick_healthcheck(service["healthcheck"])
         if not model.get("network_mode"):
             model["networks"] = dict(service.get("networks") or {"default": None})
         if int(service.get("oom_score_adj") or 0) > 0:
@@ -216,7 +216,7 @@ class _Services:
         """Of all that forces a new container: what is mounted counts, for no program here watches its files yet."""
         service, site = self._checked.services[name], self._site
         settled = {field: value for field, value in model.items() if field not in _NOT_IN_HASH}
-        settled["environment"] = {k: v for k, v in model["environment"].items() if k != "BUTAI_REVISION"}
+        settled["environment"] = {k: v for k, v in model["environment"].items() if not k.startswith(_NEWS)}
         if service.get("build"):
             settled.pop("image")
         paths = {str(mount["source"]) for mount in service.get("volumes") or () if mount.get("kind")}

@@ -8,6 +8,14 @@ from typing import Any
 
 from agent.planning.policy_build import check_build
 from agent.planning.policy_mounts import check_mounts
+from agent.planning.policy_reach import (
+    check_dns,
+    check_extra_hosts,
+    check_links,
+    check_network_mode,
+    check_networks,
+    replace_container_name,
+)
 from agent.planning.rules import Subject, is_set
 
 CAPABILITIES = frozenset(
@@ -55,6 +63,7 @@ _KEPT = frozenset(
 _SILENT = frozenset(
     {
         "attach",
+        "container_name",
         "develop",
         "env_file",
         "extends",
@@ -67,7 +76,6 @@ _SILENT = frozenset(
     }
 )
 _DROPPED = {
-    "container_name": "containers are named after the stack; other services still reach it as `{name}`",
     "mac_address": "two environments would clash",
     "cpuset": "the quota on `cpus` holds",
     "cpu_period": "the quota on `cpus` holds",
@@ -111,6 +119,8 @@ def check_service(body: Mapping[str, Any], subject: Subject, *, services: frozen
     if re.match(rf"{re.escape(subject.rules.instance)}[-_]", subject.name):
         subject.refuse("name", f"names that begin with `{subject.rules.instance}-` belong to environments")
     for field, value in body.items():
+        if field == "init" and value is False:
+            kept[field] = False  # the image has an init of its own that must be the first process
         if not is_set(value) or field.startswith("x-") or field in _SILENT:
             continue
         if field in _KEPT:
@@ -129,6 +139,8 @@ def check_service(body: Mapping[str, Any], subject: Subject, *, services: frozen
             kept[field] = _listed(field, value, subject)
         else:
             subject.refuse(field, "this field is not known here")
+    if is_set(body.get("container_name")):
+        replace_container_name(str(body["container_name"]), kept, subject, services)
     if kept.get("hostname") in services - {subject.name}:
         subject.note(f"`hostname` was removed: another service is called `{kept.pop('hostname')}`.")
     return kept
@@ -147,43 +159,6 @@ def _listed(field: str, value: Any, subject: Subject) -> Any:
         if name not in allowed:
             subject.refuse(field, f"`{name}`: {reason}", allow=allow)
     return value
-
-
-def _network_mode(value: str, subject: Subject, services: frozenset[str]) -> str:
-    if value != "none" and value.removeprefix("service:") not in services - {subject.name}:
-        subject.refuse("network_mode", f"`{value}` leaves the networks of the environment")
-    return value
-
-
-def _networks(value: Mapping[str, Any], subject: Subject, _: frozenset[str]) -> dict[str, Any]:
-    return {name: _attachment(name, body or {}, subject) for name, body in value.items()}
-
-
-def _attachment(network: str, body: Mapping[str, Any], subject: Subject) -> dict[str, Any] | None:
-    kept: dict[str, Any] = {}
-    for field, value in body.items():
-        where = f"networks.{network}.{field}"
-        if not is_set(value):
-            continue
-        if field in ("ipv4_address", "ipv6_address", "link_local_ips", "mac_address"):
-            subject.note(f"`{where}` was removed: addresses differ in each environment; use the service's name.")
-        elif field == "aliases":
-            kept[field] = [alias for alias in value if _alias_may_be(str(alias), where, subject)]
-        elif field in ("priority", "gw_priority", "interface_name"):
-            kept[field] = value
-        else:
-            subject.refuse(where, "this field is not known here")
-    return kept or None
-
-
-def _alias_may_be(alias: str, where: str, subject: Subject) -> bool:
-    """Traefik is joined to every environment's network: a name it resolves must not be claimed by one of them."""
-    lower, rules = alias.lower().rstrip("."), subject.rules
-    taken = re.match(rf"{re.escape(rules.instance)}[-_]", lower) or lower in (rules.instance, "traefik")
-    if taken or lower == rules.domain or lower.endswith(f".{rules.domain}"):
-        subject.refuse(where, f"the name `{alias}` belongs to this host")
-        return False
-    return True
 
 
 def _capabilities(value: list[str], subject: Subject, _: frozenset[str]) -> list[str]:
@@ -209,32 +184,6 @@ def _sysctls(value: Mapping[str, Any], subject: Subject, _: frozenset[str]) -> M
     for name in value:
         if name not in SYSCTLS and name not in subject.rules.allow.sysctls:
             subject.refuse("sysctls", f"`{name}` is a setting of the kernel", allow="sysctls")
-    return value
-
-
-def _extra_hosts(value: list[str], subject: Subject, _: frozenset[str]) -> list[str]:
-    for entry in value:
-        host, _separator, address = entry.partition("=" if "=" in entry else ":")
-        if address.startswith("127.") or address in ("::1", "[::1]"):
-            continue
-        if address not in subject.rules.allow.extra_hosts:
-            subject.refuse("extra_hosts", f"`{host}` leads out of the environment to {address}", allow="extra_hosts")
-    return value
-
-
-def _dns(value: list[str] | str, subject: Subject, _: frozenset[str]) -> list[str]:
-    servers = [value] if isinstance(value, str) else value
-    kept = [server for server in servers if server in subject.rules.allow.dns]
-    for server in servers:
-        if server not in kept:
-            subject.note(f"the name server {server} was removed: containers ask those of the host.")
-    return kept
-
-
-def _links(value: list[str], subject: Subject, services: frozenset[str]) -> list[str]:
-    for link in value:
-        if link.partition(":")[0] not in services:
-            subject.refuse("links", f"`{link}` leads out of the environment")
     return value
 
 
@@ -286,15 +235,15 @@ _CHECKED: Mapping[str, _Check] = {
     "configs": _grants,
     "depends_on": lambda value, subject, _: value,
     "deploy": _deploy,
-    "dns": _dns,
+    "dns": check_dns,
     "environment": _environment,
-    "extra_hosts": _extra_hosts,
+    "extra_hosts": check_extra_hosts,
     "image": _image,
     "labels": lambda value, subject, _: subject.labels(value),
-    "links": _links,
+    "links": check_links,
     "logging": _logging,
-    "network_mode": _network_mode,
-    "networks": _networks,
+    "network_mode": check_network_mode,
+    "networks": check_networks,
     "secrets": _grants,
     "security_opt": _security_opt,
     "sysctls": _sysctls,
