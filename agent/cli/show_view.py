@@ -74,8 +74,6 @@ def _routes(world: Json) -> None:
     for route in routed["routes"]:
         answers = f"{route['service']}:{route['port']}" if routed["backend"] == "containers" else "a page of the agent"
         render.out(f"  {route['hostname']} -> {answers}")
-    if routed["backend"] == "containers" and not world["confirmed"]:
-        render.out("  not confirmed by Traefik just now")
 
 
 def _plan(plan: Json) -> None:
