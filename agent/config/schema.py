@@ -6,6 +6,7 @@ The reader, config.example.toml and the tests all work from these descriptions, 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ class Setting:
 
 def settings_of(kind: type) -> tuple[Setting, ...]:
     """The settings of a class, in their order."""
+    return _settings_of(kind)
+
+
+@functools.cache  # evaluating the annotations takes longer than everything else
+def _settings_of(kind: type[Any]) -> tuple[Setting, ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(_setting(entry, hints[entry.name]) for entry in dataclasses.fields(kind))
 
