@@ -114,14 +114,16 @@ class Inspector:
     def container(self, slug: Slug, service: str = "") -> Container:
         """The newest container of a service, the entry service's when none is named."""
         containers = self.containers(slug)
+        names = sorted({container.service for container in containers})
         if not service:
             release = self._observer.release(self._environment(slug))
-            service = release.entry_service if release is not None else ""
+            only = names[0] if len(names) == 1 else ""
+            service = release.entry_service if release is not None else only
         mine = [container for container in containers if container.service == service]
         if not mine:
-            names = sorted({container.service for container in containers})
+            unknown = f"Nobody knows which service of {slug} is its entry." if names else f"{slug} has no containers yet."
             raise RequestError(
-                f"No container of service `{service}` in {slug}." if service else f"{slug} has no containers yet.",
+                f"No container of service `{service}` in {slug}." if service else unknown,
                 hint=f"Services: {', '.join(names)}." if names else "See `butai show` for what it waits for.",
                 code="no-such-service",
                 http_status=404,
