@@ -121,7 +121,9 @@ class Inspector:
             service = release.entry_service if release is not None else only
         mine = [container for container in containers if container.service == service]
         if not mine:
-            unknown = f"Nobody knows which service of {slug} is its entry." if names else f"{slug} has no containers yet."
+            unknown = (
+                f"Nobody knows which service of {slug} is its entry." if names else f"{slug} has no containers yet."
+            )
             raise RequestError(
                 f"No container of service `{service}` in {slug}." if service else unknown,
                 hint=f"Services: {', '.join(names)}." if names else "See `butai show` for what it waits for.",
