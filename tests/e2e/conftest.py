@@ -1,0 +1,85 @@
+"""One agent with the sample projects for most scenarios; those that harm or restart theirs make one of their own.
+
+When a test fails, everything that explains it is in one folder below test-output/, printed first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import evidence
+from tests.support.agentd import Agentd
+from tests.support.gitserver import GitServer
+from tests.support.samples import sample, tiny
+from tests.support.slackd import Slackd
+from tests.support.theatre import Theatre
+
+PROJECTS = ("classic", "site", "team", "tiny")
+
+BuildTheatre = Callable[..., Theatre]
+
+
+@pytest.fixture(scope="session", name="git")
+def git_fixture() -> Iterator[GitServer]:
+    """All sample projects, with a `main` each; tests make branches of their own."""
+    with tempfile.TemporaryDirectory(prefix="butai-git-") as root, GitServer(Path(root)) as server:
+        for name in ("classic", "site", "team"):
+            server.create(name, sample(name))
+        server.create("tiny", tiny())
+        yield server
+
+
+@pytest.fixture(scope="session", name="open_theatres")
+def open_theatres_fixture() -> list[Agentd]:
+    """Every agent that runs, for whoever keeps evidence."""
+    return []
+
+
+@pytest.fixture(scope="session", name="theatre")
+def theatre_fixture(git: GitServer, open_theatres: list[Agentd]) -> Iterator[Theatre]:
+    """The agent that most scenarios share: it polls twice a second and has webhooks, Slack and a bot token."""
+    with ExitStack() as stack:
+        yield _open(stack, git, open_theatres, {})
+
+
+@pytest.fixture(name="another_theatre")
+def another_theatre_fixture(git: GitServer, open_theatres: list[Agentd]) -> Iterator[BuildTheatre]:
+    """An agent of the test's own, on the same git server: `another_theatre(limits={...})`."""
+    with ExitStack() as stack:
+        yield lambda **options: _open(stack, git, open_theatres, options)
+
+
+def _open(stack: ExitStack, git: GitServer, open_theatres: list[Agentd], options: dict[str, Any]) -> Theatre:
+    slack = stack.enter_context(Slackd())
+    names = options.pop("projects", PROJECTS)
+    more = options.pop("project_options", {})
+    projects = {name: {"remote": git.url(name), **more.get(name, {})} for name in names}
+    agent = stack.enter_context(Agentd(projects, slack=slack, **options))
+    open_theatres.append(agent)
+    stack.callback(open_theatres.remove, agent)
+    return Theatre(agent, git, slack)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep what explains a failure before anything is tidied."""
+    report = yield
+    agents = getattr(item, "funcargs", {}).get("open_theatres") or ()
+    if report.failed and agents:
+        name = re.sub(r"[^\w.-]+", "-", item.name)[:100]
+        folder = evidence.OUTPUT_DIR / f"{name}-{os.getpid()}"
+        for agent in agents:
+            evidence.keep(agent, folder / agent.instance)
+        report.sections.insert(0, ("everything about this failure", str(folder)))
+        terminal = item.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal.write_line(f"\neverything about this failure: {folder}", red=True)
+    return report
