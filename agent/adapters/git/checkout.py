@@ -22,7 +22,8 @@ EDITS = "refs/butai/edits"  # below it: <slug>/<UTC time>
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without storing it
 _DENIED = ("Permission denied", "Operation not permitted")
-_WOULD_LOSE = "would be overwritten by checkout"
+_NOTHING = "nothing"
+_REFUSED = 1  # git checkout's exit code when it would lose something; trouble is 128
 _MOST_TAKEN_OVER = 3  # each costs a container; beyond that the whole tree is cheaper
 
 
@@ -57,15 +58,13 @@ class Checkout:
 
         Untracked files stay, unless the revision brings a file of that name: then they are kept in that ref too.
         """
-        base, fresh = self._prepare(target)
-        if fresh:
-            kept = ""
-        elif self._clean(base) and self._gentle(target):
-            return self._finish(target)
-        else:
-            kept = self._keep(base, target)
+        base, interrupted = self._last()
+        fresh = self._prepare(base, target)
+        if not fresh and interrupted is None and self._clean(base) and self._gentle(target):
+            return self._finish(target, "")
+        kept = "" if fresh else self._keep(base, target, interrupted)
         self._forced(base, target)
-        return self._finish(target) or kept
+        return self._finish(target, kept)
 
     def remove(self) -> None:
         """Remove the tree and what git knows about it; gone already is fine."""
@@ -80,10 +79,14 @@ class Checkout:
 
     # -- the steps of an update -------------------------------------------------------------------------------
 
-    def _prepare(self, target: Revision) -> tuple[Revision | None, bool]:
-        """Make everything that git needs; the revision that edits are told from, and whether the tree is empty."""
+    def _last(self) -> tuple[Revision | None, Revision | None]:
+        """What the tree held last, and what it was being brought to when that was interrupted."""
         words = self._state.read_text().split() if self._state.exists() else []
-        base = Revision(words[0]) if words else None
+        held = Revision(words[0]) if words and words[0] != _NOTHING else None
+        return held, Revision(words[1]) if len(words) > 1 else None
+
+    def _prepare(self, base: Revision | None, target: Revision) -> bool:
+        """Make everything that git needs, and note that the tree is in doubt from here on; whether it is empty."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._meta.mkdir(parents=True, exist_ok=True)
         (self._meta / "commondir").write_text("../..\n")
@@ -95,8 +98,8 @@ class Checkout:
                 stale.unlink(missing_ok=True)
         fresh = not any(name != ".git" for name in self._names())
         self._link()
-        replace_text(self._state, f"{base or target} interrupted\n")
-        return base, fresh
+        replace_text(self._state, f"{base or _NOTHING} {target}\n")
+        return fresh
 
     def _clean(self, base: Revision | None) -> bool:
         """Whether nobody changed, staged or committed anything. Modes do not count: containers set them at will."""
@@ -116,7 +119,7 @@ class Checkout:
             if _denied(done):
                 self._take_over(self._foreign(self._named_in(done)))
                 return False
-            if not done.ok and _WOULD_LOSE in done.complaint:
+            if done.exit_code == _REFUSED:
                 return False
             self._check(done)
             index.replace(self._meta / "index")
@@ -140,17 +143,20 @@ class Checkout:
             code="checkout-denied",
         )
 
-    def _finish(self, target: Revision) -> str:
+    def _finish(self, target: Revision, kept: str) -> str:
         replace_text(self._state, f"{target}\n")
-        return ""
+        return kept
 
     # -- what people changed -----------------------------------------------------------------------------------
 
-    def _keep(self, base: Revision | None, target: Revision) -> str:
-        """Keep edits, staged files, own commits and untracked files in the way as one commit; its ref, or ""."""
+    def _keep(self, base: Revision | None, target: Revision, interrupted: Revision | None) -> str:
+        """Keep edits, staged files, own commits and untracked files in the way as one commit; its ref, or "".
+
+        What an interrupted update was writing is not an edit: edits there were kept before it began.
+        """
         old = base or _EMPTY_TREE
         with self._index("butai-edits") as index:
-            self._retried("add", "--update", "--", ".", index=index)
+            self._retried("-c", "core.fileMode=false", "add", "--update", "--", ".", index=index)
             if in_the_way := self._in_the_way(old, target):
                 paths = b"\0".join(os.fsencode(path) for path in in_the_way)
                 self._retried(
@@ -159,7 +165,9 @@ class Checkout:
             tree = self._say("write-tree", index=index)
         head = self._head(base)
         edited = set(self._names_between(old, tree)) & set(self._names_between(tree, target))
-        if not edited and head == base:
+        if interrupted:
+            edited -= set(self._names_between(old, interrupted))
+        if not edited and head in (base, interrupted):
             return ""
         parents = [word for parent in dict.fromkeys((base, head)) if parent for word in ("-p", parent)]
         message = f"Changes in {self._directory.name}, kept before {target.short} replaced them"

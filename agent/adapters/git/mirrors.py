@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import posixpath
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters import process
@@ -15,7 +16,7 @@ from agent.adapters.git.checkout import Checkout, replace_text
 from agent.adapters.git.objects import Objects
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.config import Settings
-from agent.errors import OutsideError
+from agent.errors import DeployError, OutsideError
 from agent.model.deployment import Commit
 from agent.model.names import Revision, Slug
 
@@ -106,15 +107,14 @@ class GitMirrors:
         self._holding(project, old)
         return self._holding(project, new).changed(old, new)
 
-    def archive(self, project: str, revision: Revision, *, under: str = "") -> Iterator[bytes]:
-        """A tar of the revision, or of its folder `under`, in chunks; closing the iterator ends git."""
+    def archive(self, project: str, revision: Revision, *, under: str = "") -> Generator[bytes]:
+        """A tar of the revision, or of its folder `under`, in chunks; closing the iterator ends git.
+
+        DeployError when there is no such folder.
+        """
         self._holding(project, revision)
-        what: str = revision
-        if under not in ("", "."):
-            # A commit of that folder alone: paths start there, and files are as old as the commit and not as now.
-            written = f"{self.commit(project, revision).committed_at.timestamp():.0f} +0000"
-            dates = {"GIT_AUTHOR_DATE": written, "GIT_COMMITTER_DATE": written}
-            what = self._local(project, "commit-tree", "-m", under, f"{revision}:{under}", more=dates).text.strip()
+        folder = posixpath.normpath(under or ".")
+        what = revision if folder == "." else self._folder(project, revision, folder)
         argv = ["git", f"--git-dir={self._mirror(project)}", "archive", "--format=tar", "--end-of-options", what]
         timeout_s = self._settings().limits.build_timeout_s
         yield from process.stream(argv, env=self._env(project), timeout_s=timeout_s)
@@ -175,6 +175,20 @@ class GitMirrors:
             code="revision-missing",
         )
 
+    def _folder(self, project: str, revision: Revision, folder: str) -> Revision:
+        """A commit of one folder alone: paths start there, and files are as old as the commit and not as now."""
+        written = f"{self.commit(project, revision).committed_at.timestamp():.0f} +0000"
+        env = self._env(project) | {"GIT_AUTHOR_DATE": written, "GIT_COMMITTER_DATE": written}
+        argv = ["git", f"--git-dir={self._mirror(project)}", "commit-tree", "-m", folder, f"{revision}:{folder}"]
+        done = process.run(argv, env=env, timeout_s=_LOCAL_S)
+        if not done.ok:
+            raise DeployError(
+                f"{folder} is no folder of the repository.",
+                hint="Look at `build.context` in the compose file.",
+                code="no-such-folder",
+            )
+        return Revision(done.text.strip())
+
     def _checkout(self, project: str, slug: Slug, env: Mapping[str, str]) -> Checkout:
         directory = self.checkout_dir(project, slug)
         mirror = self._mirror(project)
@@ -227,11 +241,9 @@ class GitMirrors:
         except process.DeadlineError as error:
             raise self._remote(project).silent(error.seconds) from error
 
-    def _local(
-        self, project: str, *arguments: str, timeout_s: float = _LOCAL_S, more: Mapping[str, str] | None = None
-    ) -> process.Completed:
+    def _local(self, project: str, *arguments: str, timeout_s: float = _LOCAL_S) -> process.Completed:
         argv = ["git", f"--git-dir={self._mirror(project)}", *arguments]
-        done = process.run(argv, env=self._env(project) | dict(more or {}), timeout_s=timeout_s)
+        done = process.run(argv, env=self._env(project), timeout_s=timeout_s)
         if not done.ok:
             raise OutsideError(f"git could not work on the mirror of {project}: {done.complaint}", code="mirror-failed")
         return done
