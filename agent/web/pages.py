@@ -24,8 +24,7 @@ _STARTING_AGAIN_S = 3
 _ASLEEP_AGAIN_S = 15
 _LONGEST_TEXT = 400  # characters of anything that somebody else wrote
 
-# The first is for who names no preference: curl, scripts.
-_TYPES = ("text/plain", "text/html", "application/json", problems.CONTENT_TYPE)
+_TYPES = ("text/html", "application/json", problems.CONTENT_TYPE, "text/plain")
 # The one style sheet is in the page; nothing is loaded, run, framed or sent.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -186,8 +185,15 @@ def _shown(text: str) -> str:
     )
 
 
+def _preferred() -> str:
+    """What the client names; a line of text for who only says "anything": curl, scripts, images."""
+    accepted = request.accept_mimetypes
+    named = [kind for kind in _TYPES if kind in accepted.values()]
+    return accepted.best_match(named) or "text/plain"
+
+
 def _response(page: Page) -> Response:
-    kind = request.accept_mimetypes.best_match(_TYPES, default=_TYPES[0])
+    kind = _preferred()
     if kind == "text/html":
         answer = make_response(render_template("page.html", page=page, hint=page.hint.split("`")))
         answer.headers["Content-Security-Policy"] = _POLICY
