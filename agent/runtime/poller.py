@@ -28,7 +28,7 @@ CALLER = "poll"
 
 _TICK_S = 0.5  # how late a poke or a changed setting may be noticed
 _JITTER = (0.9, 1.1)  # ten projects on one server must not ask it in the same instant for ever
-_SLOWEST_S = 900.0  # between two tries at a remote that keeps failing
+_SLOWEST_S = 300.0  # between two tries at a remote that keeps failing
 _SECOND_LOOK_S = 5.0  # after a branch was missing for the first time
 _MAINTAIN_S = 3600.0
 _MISSING_BEFORE_IT_GOES = 2
