@@ -38,6 +38,12 @@ def test_the_example_is_what_the_code_says() -> None:
     assert tool.example() == TEXT, "run `python -m tools.settings`"
 
 
+def test_the_reference_page_is_what_the_code_says() -> None:
+    assert tool.page() == tool.PAGE.read_text(), "run `python -m tools.settings`"
+    for place, setting, _ in described(config.Settings, tomllib.loads(WITH_EVERYTHING)):
+        assert f"| `{setting.key}` |" in tool.page(), place
+
+
 def test_the_example_is_a_file_of_defaults() -> None:
     settings = config.parse(TEXT, Path("/nowhere"))
     short = 'domain = "staging.example.com"\n[projects.shop]\nremote = "git@github.com:example/shop.git"'
