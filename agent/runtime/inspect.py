@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread
 
 from agent.config import Settings
-from agent.errors import RequestError
+from agent.errors import OutsideError, RequestError
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.labels import INSTANCE, SLUG
@@ -17,7 +17,7 @@ from agent.model.observed import Container, Health, Observed
 from agent.planning import reconcile
 from agent.planning.plan import Plan
 from agent.runtime.observer import Observer
-from agent.runtime.ports import Clock, Engine
+from agent.runtime.ports import Clock, Engine, LogStream
 from agent.runtime.steplog import log_path
 from agent.store import Store
 
@@ -210,19 +210,29 @@ def _merge(engine: Engine, containers: Sequence[Container], *, tail: int) -> Ite
     lines: Queue[tuple[str, str] | None] = Queue(maxsize=1000)
     stop = Event()
 
-    def read(container: Container) -> None:
-        stream = engine.follow(container.id, tail=tail)
+    streams = [(container.service, engine.follow(container.id, tail=tail)) for container in containers]
+
+    def offer(item: tuple[str, str] | None) -> None:
+        """Wait for room, but not for somebody who went away."""
+        while not stop.is_set():
+            try:
+                lines.put(item, timeout=0.5)
+            except Full:
+                continue
+            return
+
+    def read(service: str, stream: LogStream) -> None:
         try:
             for raw in stream:
-                if stop.is_set():
-                    return
-                lines.put((container.service, raw.decode("utf-8", "replace").rstrip("\n")))
+                offer((service, raw.decode("utf-8", "replace").rstrip("\n")))
+        except OutsideError as error:
+            offer((service, str(error)))
         finally:
-            lines.put(None)
+            offer(None)
 
-    for container in containers:
-        Thread(target=read, args=(container,), daemon=True, name=f"follow-{container.name}").start()
-    open_streams = len(containers)
+    for service, stream in streams:
+        Thread(target=read, args=(service, stream), daemon=True, name=f"follow-{service}").start()
+    open_streams = len(streams)
     try:
         while open_streams:
             try:
@@ -236,3 +246,5 @@ def _merge(engine: Engine, containers: Sequence[Container], *, tail: int) -> Ite
                 yield item
     finally:
         stop.set()
+        for _, stream in streams:
+            stream.close()

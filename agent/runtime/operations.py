@@ -286,7 +286,9 @@ class Operations:
     def _existing(self, slug: Slug) -> Environment:
         environment = self._store.environments.get(slug)
         if environment is None:
-            return self.find(slug)
+            raise RequestError(
+                f"No environment `{slug}`.", hint="Deploy it first.", code="no-such-environment", http_status=404
+            )
         return environment
 
     def _record(self, environment: Environment, kind: str, *, caller: str, notice: Notice | None, text: str) -> None:

@@ -34,6 +34,14 @@ class Probe(Protocol):
     def __call__(self, address: str, port: int) -> bool: ...
 
 
+class LogStream(Protocol):
+    """Lines as they come; `close`, from any thread, ends it."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 class Clock(Protocol):
     def now(self) -> datetime:
         """Wall time, UTC, aware."""
@@ -185,7 +193,7 @@ class Engine(Protocol):
         """The last lines of standard output and error, decoded, without terminal escapes."""
         ...
 
-    def follow(self, container: str, *, tail: int | None) -> Iterator[bytes]:
+    def follow(self, container: str, *, tail: int | None) -> LogStream:
         """Log lines as they come, until the container ends or the iterator is closed."""
         ...
 
