@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from agent.adapters.docker import dockerfile
+from agent.adapters.docker.archive import Archive
 from agent.adapters.docker.client import Client, EngineRefused, Line, disk_full, is_disk_full
-from agent.adapters.docker.context import Context, file_header, padding
-from agent.adapters.docker.ignore import Ignore, kept
+from agent.adapters.docker.detach import readable
 from agent.adapters.docker.trace import Trace
+from agent.adapters.docker.upload import Upload
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, CancelledError, DeployError, OutsideError, SessionNeeded
 from agent.model.release import BuildSpec
@@ -35,7 +35,6 @@ _OUTSIDE = (  # of the failures that BuildKit reports: nobody's fault, worth ano
     "transport is closing",
     "error reading from server: eof",
 )
-_NOT_THEIRS = f" --from={dockerfile.CONTEXT_STAGE}"  # what we put into their instructions
 _AGAIN = "It is tried again."
 _NEEDS_SESSION = ("no active sessions", "no active session")
 
@@ -54,10 +53,13 @@ def run(
     """Build and tag; the image id. DeployError, OutsideError, CancelledError, SessionNeeded."""
     if spec.needs_session:
         raise SessionNeeded("The build asks for secrets, ssh or further contexts.")
+    trace = Trace()
     attempt = _Attempt(client.line(), cancel, timeout_s)
-    with attempt, Context(chunks, scratch_dir=scratch_dir, check=attempt.check) as context:
-        upload = _Upload(spec, context)
-        trace = Trace()
+    with (
+        attempt,
+        Archive.receive(chunks, scratch_dir=scratch_dir, check=attempt.check) as context,
+        Upload(spec, context, tag=tag, scratch_dir=scratch_dir) as upload,
+    ):
         try:
             attempt.line.request(
                 "POST", "/build", params=_params(spec, upload, tag), body=attempt.guard(upload.body()), headers=_TAR
@@ -114,70 +116,7 @@ class _Attempt:
         self.line.cut()
 
 
-class _Upload:
-    """What is sent for a build: which Dockerfile, which entries, in which form."""
-
-    def __init__(self, spec: BuildSpec, context: Context) -> None:
-        self._context = context
-        self.name = spec.dockerfile or "Dockerfile"
-        text = spec.inline or context.text(self.name)
-        if text is None and self.name.startswith(".."):
-            raise SessionNeeded("The Dockerfile lies outside the build context.")
-        if text is None:
-            raise DeployError(
-                f"There is no `{self.name}` in the build context.",
-                hint="Correct `build.context` or `build.dockerfile`, or commit the file.",
-                code="no-dockerfile",
-            )
-        self.text = text
-        self._ignore, self._ignore_name = self._read_ignore()
-        self._kept = kept(((entry.name, entry.kind == b"5") for entry in context.entries), self._ignore)
-        self._detached = ""
-        if spec.inline or self._hides_what_is_read():
-            self._detach(spec)
-
-    def body(self) -> Iterator[bytes]:
-        if not self._detached:
-            yield from self._context.chunks(lambda entry: entry.name in self._kept or entry.name == self.name)
-            return
-        written = self._detached.encode()
-        size = self._context.length(lambda entry: entry.name in self._kept)
-        yield file_header("Dockerfile", len(written)) + written + padding(len(written))
-        yield file_header(dockerfile.CONTEXT_ARCHIVE, size)
-        yield from self._context.chunks(lambda entry: entry.name in self._kept)
-        yield padding(size) + bytes(1024)
-
-    @property
-    def dockerfile(self) -> str:
-        """Its name in the archive."""
-        return "Dockerfile" if self._detached else self.name
-
-    def line_of(self, step: str) -> int | None:
-        """Where the author finds a step, from 1."""
-        line = dockerfile.line_of(self._detached or self.text, step)
-        return line - dockerfile.INSERTED_LINES if line and self._detached else line
-
-    def _read_ignore(self) -> tuple[Ignore, str]:
-        for name in (f"{self.name}.dockerignore", ".dockerignore"):
-            text = self._context.text(name)
-            if text is not None:
-                return Ignore(text, file=name), name
-        return Ignore(""), ""
-
-    def _hides_what_is_read(self) -> bool:
-        """Whether an ignored Dockerfile, which must travel all the same, would end up in the image."""
-        return self.name not in self._kept and dockerfile.reads_context(dockerfile.scan(self.text), self.name)
-
-    def _detach(self, spec: BuildSpec) -> None:
-        try:
-            if spec.target.isdecimal():
-                raise dockerfile.TooHard
-            self._detached = dockerfile.detached(self.text)
-        except dockerfile.TooHard as error:
-            raise SessionNeeded("The Dockerfile must not be part of the context that it copies.") from error
-
-
-def _params(spec: BuildSpec, upload: _Upload, tag: str) -> dict[str, str]:
+def _params(spec: BuildSpec, upload: Upload, tag: str) -> dict[str, str]:
     params = {
         "version": "2",
         "t": tag,
@@ -198,7 +137,7 @@ def _follow(line: Line, trace: Trace, on_line: Callable[[str], None]) -> tuple[s
     for answer in line.objects():
         if answer.get("id") == "moby.buildkit.trace":
             for text in trace.lines(answer["aux"]):
-                on_line(text.replace(_NOT_THEIRS, ""))
+                on_line(readable(text))
         elif answer.get("id") == "moby.image.id":
             image_id = answer["aux"]["ID"]
         elif "errorDetail" in answer or "error" in answer:
@@ -206,7 +145,7 @@ def _follow(line: Line, trace: Trace, on_line: Callable[[str], None]) -> tuple[s
     return image_id, problem
 
 
-def _error(problem: str, trace: Trace, upload: _Upload) -> AgentError:
+def _error(problem: str, trace: Trace, upload: Upload) -> AgentError:
     lowered = problem.lower()
     step = trace.failed
     tail = tuple(step.tail) if step else ()
@@ -218,5 +157,5 @@ def _error(problem: str, trace: Trace, upload: _Upload) -> AgentError:
         return OutsideError(f"The build could not fetch what it needs: {problem}", hint=_AGAIN, code="build-fetch")
     line = upload.line_of(step.name) if step else None
     where = f"{upload.name} line {line}" if line else upload.name
-    message = f"The build failed at `{step.name}`: {problem}" if step else f"The build failed: {problem}"
+    message = f"The build failed at `{readable(step.name)}`: {problem}" if step else f"The build failed: {problem}"
     return DeployError(message, hint=f"Correct {where}.", code="build-failed", log_tail=tail)

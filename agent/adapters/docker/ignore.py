@@ -49,14 +49,14 @@ class Ignore:
         return verdict
 
 
-def kept(paths: Iterable[tuple[str, bool]], ignore: Ignore) -> set[str]:
-    """Those of (path, is a folder) that are sent: what is not excluded, and the folders above it."""
+def kept(paths: Iterable[str], ignore: Ignore) -> set[str]:
+    """Those paths that are sent: what is not excluded, and the folders above it."""
     chosen: set[str] = set()
-    for path, _ in paths:
-        if not ignore.excludes(path):
-            while path and path not in chosen:
-                chosen.add(path)
-                path = posixpath.dirname(path)
+    for sent in paths:
+        path = "" if ignore.excludes(sent) else sent
+        while path and path not in chosen:
+            chosen.add(path)
+            path = posixpath.dirname(path)
     return chosen
 
 

@@ -1,8 +1,7 @@
-"""A build context: a tar archive that is held while we learn which of its entries may leave.
+"""A tar archive on disk, walked by hand: which entries it has, and some of them again as a stream.
 
-BuildKit does not apply `.dockerignore` to an archive that it is sent, so the sender must. The ignore file can lie
-anywhere in the archive, hence the holding; headers are walked by hand because `tarfile` takes 0.1 s for 2,000
-entries, and blocks pass through untouched, so that modes, links and long names stay as git wrote them.
+`tarfile` takes 0.1 s for the headers of 2,000 files; here blocks pass through untouched, so that modes, links and
+long names stay as git wrote them.
 """
 
 from __future__ import annotations
@@ -17,12 +16,15 @@ from typing import IO, Self
 
 from agent.errors import OutsideError
 
+FILE = (b"0", b"\0")
+LINK = b"2"
+DIRECTORY = b"5"
+
 _BLOCK = 512
 _SEND = 256 * 1024
 _END = bytes(2 * _BLOCK)
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
-_FILE = (b"0", b"\0")
-_DIRECTORY = b"5"
+_STAMP = slice(136, 156)  # time and checksum: what differs between two archives of one file
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +39,36 @@ class Entry:
     end: int
 
 
-class Context:
-    """The archive on disk, with its entries. `check` is called between chunks and may raise to give up."""
+class Archive:
+    """The entries of an archive and their bytes; use it as a context. Raises OutsideError for one that broke off."""
 
-    def __init__(self, chunks: Iterable[bytes], *, scratch_dir: Path | None, check: Callable[[], None]) -> None:
-        if scratch_dir is not None:
-            scratch_dir.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch_dir)  # noqa: SIM115 - closed by __exit__
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._map: mmap.mmap | None = None
         try:
-            for chunk in chunks:
-                check()
-                self._file.write(chunk)
-            self._file.flush()
-            if self._file.tell():
-                self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            if file.seek(0, 2):
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self.entries = tuple(_entries(self._map)) if self._map else ()
         except BaseException:
             self._close()
             raise
-        self._by_name = {entry.name: entry for entry in self.entries}
+        self.by_name = {entry.name: entry for entry in self.entries}
+
+    @classmethod
+    def receive(cls, chunks: Iterable[bytes], *, scratch_dir: Path | None, check: Callable[[], None]) -> Self:
+        """Hold what comes, in a file without a name. `check` is called between chunks and may raise to give up."""
+        if scratch_dir is not None:
+            scratch_dir.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=scratch_dir)  # noqa: SIM115 - the archive closes it
+        try:
+            for chunk in chunks:
+                check()
+                file.write(chunk)
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
+        return cls(file)
 
     def __enter__(self) -> Self:
         return self
@@ -64,30 +76,36 @@ class Context:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._by_name
-
     def text(self, path: str) -> str | None:
         """A regular file's content; None when there is none."""
-        entry = self._by_name.get(path)
-        if entry is None or entry.kind not in _FILE or self._map is None:
+        entry = self.by_name.get(path)
+        if entry is None or entry.kind not in FILE or self._map is None:
             return None
         return self._map[entry.data : entry.data + entry.size].decode("utf-8", "replace")
 
-    def chunks(self, wanted: Callable[[Entry], bool] | None = None) -> Iterator[bytes]:
-        """The archive with the wanted entries only (None: all of them), in as few pieces as there are gaps."""
+    def same(self, entry: Entry, other: Archive, theirs: Entry) -> bool:
+        """Whether two entries are alike in all but their time: kind, mode, owner, target, content."""
+        return self._meaning(entry) == other._meaning(theirs)
+
+    def chunks(self, wanted: Callable[[Entry], bool]) -> Iterator[bytes]:
+        """An archive of the wanted entries, in as few pieces as there are gaps."""
         yield from self._pieces(self._ranges(wanted))
         yield _END
 
-    def length(self, wanted: Callable[[Entry], bool] | None) -> int:
+    def length(self, wanted: Callable[[Entry], bool]) -> int:
         """Bytes of what `chunks` yields."""
         return sum(end - start for start, end in self._ranges(wanted)) + len(_END)
 
-    def _ranges(self, wanted: Callable[[Entry], bool] | None) -> list[tuple[int, int]]:
+    def _meaning(self, entry: Entry) -> tuple[bytes, bytes, bytes, bytes]:
+        assert self._map is not None
+        header = self._map[entry.data - _BLOCK : entry.data]
+        extended = self._map[entry.start + _BLOCK : entry.data - _BLOCK]  # whose own header has a time
+        content = self._map[entry.data : entry.data + entry.size]
+        return header[: _STAMP.start], header[_STAMP.stop :], extended, content
+
+    def _ranges(self, wanted: Callable[[Entry], bool]) -> list[tuple[int, int]]:
         ranges: list[tuple[int, int]] = []
-        for entry in self.entries:
-            if wanted is not None and not wanted(entry):
-                continue
+        for entry in filter(wanted, self.entries):
             if ranges and ranges[-1][1] == entry.start:
                 ranges[-1] = (ranges[-1][0], entry.end)
             else:
@@ -113,20 +131,22 @@ class Context:
         self._file.close()
 
 
-def file_header(name: str, size: int) -> bytes:
-    """A plain ustar header for a file of ours, with the time of the epoch."""
+def nested(name: str, size: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """One file of `size` bytes as it stands in an archive, with the time of the epoch."""
     fields = [
         (name.encode(), 100), (b"0000644\0", 8), (b"0000000\0", 8), (b"0000000\0", 8),
         (b"%011o\0" % size, 12), (b"00000000000\0", 12), (b" " * 8, 8), (b"0", 1),
     ]  # fmt: skip
     header = b"".join(value.ljust(width, b"\0") for value, width in fields).ljust(257, b"\0") + b"ustar\0" + b"00"
     header = header.ljust(_BLOCK, b"\0")
-    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+    yield header[:148] + b"%06o\0 " % sum(header) + header[156:]
+    yield from chunks
+    yield bytes(-size % _BLOCK)
 
 
-def padding(size: int) -> bytes:
-    """What fills `size` bytes up to a whole block."""
-    return bytes(-size % _BLOCK)
+def end() -> bytes:
+    """What ends an archive."""
+    return _END
 
 
 def _entries(data: mmap.mmap) -> Iterator[Entry]:
@@ -138,23 +158,21 @@ def _entries(data: mmap.mmap) -> Iterator[Entry]:
         if not header[0] and header == bytes(_BLOCK):
             return
         kind, size = header[156:157], int(extended.get("size") or _number(header[124:136]))
-        body, end = at + _BLOCK, at + _BLOCK + size + -size % _BLOCK
-        if end > total:
+        body, stop = at + _BLOCK, at + _BLOCK + size + -size % _BLOCK
+        if stop > total:
             break
-        at = end
+        at = stop
         if kind == _PAX:
             extended |= _records(data[body : body + size])
         elif kind == _LONG_NAME:
             extended["path"] = data[body : body + size].rstrip(b"\0").decode("utf-8", "surrogateescape")
         elif kind == _PAX_GLOBAL:
-            start = end  # git's note of the commit: of no use to a build
+            start = stop  # git's note of the commit: of no use to a build
         elif kind != _LONG_LINK:
             name = posixpath.normpath("/" + (extended.get("path") or _name(header))).lstrip("/")
-            yield Entry(name, kind, start, body, size, end)
-            start, extended = end, {}
-    else:
-        return
-    raise OutsideError("The archive of the build context broke off.", code="context-broken")
+            yield Entry(name, kind, start, body, size, stop)
+            start, extended = stop, {}
+    raise OutsideError("The archive of the build context broke off.", hint="It is tried again.", code="context-broken")
 
 
 def _name(header: bytes) -> str:

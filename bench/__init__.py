@@ -1,0 +1,1 @@
+"""Benchmarks: subject and baseline interleaved in one run; each prints one JSON line."""
