@@ -39,7 +39,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """An agent on which feature/x waits for its turn, for tests that only look."""
     house = build_house(tmp_path_factory.mktemp("staged"))
     deploy(house)
-    yield create_app(house.deps).test_client(use_cookies=False)  # whose parsing of hosts is not under test
+    yield create_app(house.deps).test_client()
     house.close()
 
 
@@ -200,7 +200,6 @@ def test_a_host_may_be_spelt_in_every_way_that_dns_allows(staged: FlaskClient, h
         "feature-x.staging.example.com\t",
         "feature-x.staging.example.com\x00",
         "ｆeature-x.staging.example.com",
-        "xn--feature-x-.staging.example.com",
         "<script>alert(1)</script>.staging.example.com",
         "{{7*7}}.staging.example.com",
         "${jndi:ldap://x}.staging.example.com",
