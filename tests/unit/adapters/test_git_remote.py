@@ -1,0 +1,112 @@
+"""What a remote's URL means, what git gets to see of it, and what its complaints mean for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.git.remote import Remote, branch_is_missing
+
+
+def remote(url: str, key: Path | None = None) -> Remote:
+    return Remote("shop", url, key)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://github.com/acme/shop.git", "github.com"),
+        ("https://robot:token@git.example.com:8443/shop.git", "git.example.com"),
+        ("ssh://git@git.example.com:2222/acme/shop.git", "git.example.com"),
+        ("git@github.com:acme/shop.git", "github.com"),
+        ("github.com:acme/shop.git", "github.com"),
+        ("file:///srv/git/shop.git", "/srv/git/shop.git"),
+        ("/srv/git/a:b.git", "/srv/git/a:b.git"),
+    ],
+)
+def test_the_host_is_what_a_person_must_look_at(url: str, host: str) -> None:
+    assert remote(url).host == host
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        ("https://robot:s%40cret@git.example.com:8443/shop.git", "cm9ib3Q6c0BjcmV0"),
+        ("https://token@git.example.com:8443/shop.git", "dG9rZW46"),
+    ],
+)
+def test_credentials_become_a_header_for_that_host_alone(url: str, header: str) -> None:
+    text = remote(url).configuration(low_speed_s=30)
+    assert f'[http "https://git.example.com:8443"]\n\textraHeader = "Authorization: Basic {header}"' in text
+    assert 'url = "https://git.example.com:8443/shop.git"' in text
+
+
+@pytest.mark.parametrize("url", ["https://git.example.com/shop.git", "git@git.example.com:shop.git", "/srv/shop.git"])
+def test_without_credentials_there_is_no_header(url: str) -> None:
+    text = remote(url).configuration(low_speed_s=30)
+    assert "Authorization" not in text
+    assert f'url = "{url}"' in text
+
+
+def test_only_a_local_remote_may_belong_to_somebody_else() -> None:
+    assert 'directory = "/srv/shop"' in remote("file:///srv/shop").configuration(low_speed_s=30)
+    assert "[safe]" not in remote("git@git.example.com:shop.git").configuration(low_speed_s=30)
+
+
+def test_a_value_cannot_leave_its_quotes() -> None:
+    text = remote('/srv/a"\n[core]\n\tsshCommand = touch x\\').configuration(low_speed_s=30)
+    assert "\n\tsshCommand" not in text
+    assert '\\"\\n[core]' in text
+
+
+def test_ssh_is_told_everything_and_asks_nothing() -> None:
+    command = remote("git@h:x", Path("/etc/keys/my key")).ssh_command(Path("/var/lib/butai/git/known_hosts"))
+    assert command.startswith("ssh -F /dev/null -oBatchMode=yes -oConnectTimeout=10 ")
+    assert command.endswith(
+        "-oUserKnownHostsFile=/var/lib/butai/git/known_hosts -oIdentitiesOnly=yes -i '/etc/keys/my key'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaint", "code"),
+    [
+        ("fatal: Authentication failed for 'https://git.example.com/shop.git/'", "git-refused"),
+        ("fatal: could not read Username for 'https://git.example.com': terminal prompts disabled", "git-refused"),
+        ("remote: Repository not found.\nfatal: repository 'https://git.example.com/x/' not found", "git-refused"),
+        ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", "git-refused"),
+        ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "git-refused"),
+        ("Host key verification failed.\nfatal: Could not read from remote repository.", "git-refused"),
+        ("fatal: unable to access 'https://h/': The requested URL returned error: 403", "git-refused"),
+        ("fatal: unable to access 'https://h/': Could not resolve host: h", "git-unreachable"),
+        ("fatal: unable to access 'https://h/': The requested URL returned error: 502", "git-unreachable"),
+        ("fatal: the remote end hung up unexpectedly", "git-unreachable"),
+        ("ssh: connect to host h port 22: Connection refused", "git-unreachable"),
+        ("", "git-unreachable"),
+    ],
+)
+def test_who_must_act_is_read_from_the_complaint(complaint: str, code: str) -> None:
+    assert remote("https://git.example.com/shop.git").failure(complaint).code == code
+
+
+def test_no_message_holds_a_secret() -> None:
+    error = remote("https://robot:t%40ken@h/shop.git").failure(
+        "Receiving objects: 3%\rfatal: unable to access 'https://robot:t%40ken@h/shop.git': t@ken is wrong"
+    )
+    assert "ken" not in str(error)
+    assert error.message == (
+        "Reading shop from h failed: fatal: unable to access 'https://***@h/shop.git': *** is wrong"
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaint", "missing"),
+    [
+        ("fatal: couldn't find remote ref refs/heads/nope", True),
+        ("remote: Counting objects: 1\rfatal: couldn't find remote ref refs/heads/nope\n", True),
+        ("remote: fatal: couldn't find remote ref refs/heads/main\nfatal: early EOF", False),
+        ("fatal: unable to access 'http://h/couldn't find remote ref'", False),
+    ],
+)
+def test_only_git_itself_can_say_that_a_branch_is_missing(complaint: str, missing: bool) -> None:
+    assert branch_is_missing(complaint) is missing
