@@ -114,8 +114,7 @@ class Line:
             with self._lock:
                 if self._cut:
                     return
-            sock = cast("socket.socket", connection.sock)
-            sock.settimeout(None)  # silence is fine here: whoever waits cuts the line
+            connection.timeout = None  # silence is fine from here on: whoever waits cuts the line
             # An engine that refuses early closes its side while we still send: its reason is worth reading.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(
