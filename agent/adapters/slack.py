@@ -144,7 +144,7 @@ def is_allowed(url: str, hosts: Sequence[str]) -> bool:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:  # type: ignore[override]
+    def redirect_request(self, *_: object) -> None:
         """A redirect is an answer like any other: an error."""
 
 

@@ -25,7 +25,7 @@ class Threads:
 
     def keep(self, thread: Thread) -> None:
         """Keep this one instead of what was kept for the same environment."""
-        self._database.run(
+        self._database.write(
             "INSERT INTO threads (slug, channel, message_ts, told, well) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (slug) DO UPDATE SET channel = excluded.channel, message_ts = excluded.message_ts,"
             " told = excluded.told, well = excluded.well",
@@ -33,14 +33,14 @@ class Threads:
         )
 
     def get(self, slug: Slug) -> Thread | None:
-        rows = self._database.run("SELECT * FROM threads WHERE slug = ?", (str(slug),))
+        rows = self._database.read("SELECT * FROM threads WHERE slug = ?", (str(slug),))
         return _thread(rows[0]) if rows else None
 
     def all(self) -> tuple[Thread, ...]:
-        return tuple(_thread(row) for row in self._database.run("SELECT * FROM threads ORDER BY slug"))
+        return tuple(_thread(row) for row in self._database.read("SELECT * FROM threads ORDER BY slug"))
 
     def forget(self, slug: Slug) -> None:
-        self._database.run("DELETE FROM threads WHERE slug = ?", (str(slug),))
+        self._database.write("DELETE FROM threads WHERE slug = ?", (str(slug),))
 
 
 def _thread(row: Row) -> Thread:

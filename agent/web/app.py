@@ -102,8 +102,12 @@ class _Door:
         host = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
         if host is None or int(host["port"] or 0) > 65_535:
             return _refuse(HTTPStatus.BAD_REQUEST, "The Host header is not a host name.", start_response)
-        ours = self._is_ours(host["name"].lower().rstrip("."))
-        return (self._own if ours else self._stages)(environ, start_response)
+        if not self._is_ours(host["name"].lower().rstrip(".")):
+            return self._stages(environ, start_response)
+        # As it came: servers and frameworks make one slash of several before anybody else sees the path.
+        if str(environ.get("REQUEST_URI", environ.get("PATH_INFO", ""))).startswith("//"):
+            return _refuse(HTTPStatus.NOT_FOUND, "No such path.", start_response)
+        return self._own(environ, start_response)
 
     def _is_container(self, address: str) -> bool:
         """Whether the peer is a container of the address pool. Traefik is one that may, and this host is none."""
@@ -111,9 +115,11 @@ class _Door:
             peer = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+            peer = peer.ipv4_mapped  # how a socket on :: sees an IPv4 peer
         settings = self._deps.settings()
         pool = ipaddress.ip_network(settings.docker.address_pool, strict=False)
-        return peer in pool and address not in (edge_address(settings), agent_address(settings)[0])
+        return peer in pool and str(peer) not in (edge_address(settings), agent_address(settings)[0])
 
     def _is_ours(self, name: str) -> bool:
         """The agent's host name, or an address: whoever talks to an address means the agent."""

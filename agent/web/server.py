@@ -35,7 +35,7 @@ _SOCKET_THREADS = 16  # a CLI that follows a log or waits for a phase holds one
 _TCP_THREADS = 8
 _MAX_HEADER_BYTES = 32 * 1024
 _MAX_HEADERS = 100
-_STOP_S = 5.0
+_STOP_S = 5
 
 
 class WebServer:
@@ -139,9 +139,14 @@ class _Listener:
         self._server.accepting = False
 
     def _in_loop(self, act: Callable[[], None]) -> None:
-        """waitress is not safe to close from another thread; its trigger runs `act` in its own."""
+        """waitress is not safe to close from another thread; its trigger runs `act` in its own.
+
+        Its own pull_trigger() lets go of the lock before it writes, so `act` could close what it writes to.
+        """
         trigger: Any = self._server.trigger
-        trigger.pull_trigger(act)
+        with trigger.lock:
+            trigger.thunks.append(act)
+            trigger.pull_trigger()
 
 
 def _marked(application: WSGIApplication, kind: str) -> WSGIApplication:

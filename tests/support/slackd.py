@@ -113,7 +113,9 @@ class Slackd:
             return None
         with self._lock:
             message = self._new(channel, answer, by="app")
-            self._urls[url.rpartition("/")[2]].original = message
+            known = self._urls.get(url.rpartition("/")[2])
+            if known is not None:
+                known.original = message
         return message
 
     def in_channel(self, channel: str) -> list[Message]:

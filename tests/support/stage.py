@@ -119,9 +119,7 @@ class Stage:
             )
         commit = Commit(revision, "Anna Example", "Change the colour", self.clock.now())
         self.store.deployments.update(current.id, revision=revision, commit=commit, phase=Phase.BUILDING)
-        return self.store.environments.update(
-            environment.slug, revision=revision, fetched=environment.request
-        )
+        return self.store.environments.update(environment.slug, revision=revision, fetched=environment.request)
 
     def phase(self, branch: str, phase: Phase) -> None:
         environment = self.environment(branch)
@@ -173,9 +171,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
     store = Store.open(directory / "butai.db")
     woken: list[str] = []
     poked: list[str] = []
-    operations = Operations(
-        settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append
-    )
+    operations = Operations(settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append)
     notifier = Notifier(store=store, slack=Slack(lambda: settings), settings=lambda: settings, clock=clock)
     deps = Deps(
         settings=lambda: settings,

@@ -113,9 +113,7 @@ def test_a_log_is_cut_by_whole_lines_from_its_end():
 
 
 def test_a_subject_of_many_lines_stays_one():
-    text = chat.live(
-        replace(DEPLOYMENT, commit=Commit(R1, "A\nB", "x\n```\n" + "y" * 5_000, NOW)), url=URL, took_s=1
-    )
+    text = chat.live(replace(DEPLOYMENT, commit=Commit(R1, "A\nB", "x\n```\n" + "y" * 5_000, NOW)), url=URL, took_s=1)
     assert len(text.splitlines()) == 2
     assert len(text) < 600
 

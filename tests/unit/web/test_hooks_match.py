@@ -50,6 +50,8 @@ def test_a_git_server_of_ones_own_is_told_by_its_clone_url():
     assert not same_repository("http://127.0.0.1:9001/shop.git", repository)
 
 
-@pytest.mark.parametrize("repository", [{}, {"full_name": 7}, {"clone_url": None}, {"clone_url": "http://[bad"}, {"full_name": ""}])
+@pytest.mark.parametrize(
+    "repository", [{}, {"full_name": 7}, {"clone_url": None}, {"clone_url": "http://[bad"}, {"full_name": ""}]
+)
 def test_nonsense_matches_nothing(repository):
     assert not same_repository("https://github.com/acme/shop.git", repository)

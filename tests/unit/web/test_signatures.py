@@ -56,7 +56,19 @@ def test_older_or_earlier_is_refused(age_s):
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["abc", "", "123.5", "nan", "9" * 5_000, "1_700_000_000", "１７００００００００", f"{AT}\n", f" {AT}", f"+{AT}", f"-{AT}"],
+    [
+        "abc",
+        "",
+        "123.5",
+        "nan",
+        "9" * 5_000,
+        "1_700_000_000",
+        "１７００００００００",
+        f"{AT}\n",
+        f" {AT}",
+        f"+{AT}",
+        f"-{AT}",
+    ],
 )
 def test_a_timestamp_that_slack_never_sends_is_refused_even_when_signed(timestamp):
     with pytest.raises(RequestError) as caught:
