@@ -146,3 +146,28 @@ def test_renames_deletions_and_modes_count_as_changes(world: GitWorld) -> None:
     world.repository.commit("main", files, delete=["src/app.py"])
     assert world.git.changed("shop", old, world.fetch()) == 4
     assert world.git.changed("shop", old, old) == 0
+
+
+def test_a_link_is_told_as_it_is_written_and_anything_else_is_none(world: GitWorld) -> None:
+    world.repository.commit("main", {"link": Symlink("../../etc/passwd")})
+    revision = world.fetch()
+    assert world.git.link("shop", revision, "link") == "../../etc/passwd"
+    assert [world.git.link("shop", revision, path) for path in ("README.md", "src", "nope", "link/x")] == [""] * 4
+
+
+def test_the_same_content_has_the_same_identity_whatever_else_changed(world: GitWorld) -> None:
+    old = world.fetch()
+    world.repository.commit("main", {"src/app.py": "two"})
+    new = world.fetch()
+
+    def same(path: str) -> bool:
+        return world.git.identity("shop", old, path) == world.git.identity("shop", new, path)
+
+    assert {path: same(path) for path in (".", "src", "src/app.py", "src/util.py", "README.md")} == {
+        ".": False,
+        "src": False,
+        "src/app.py": False,
+        "src/util.py": True,
+        "README.md": True,
+    }
+    assert world.git.identity("shop", new, "nope") == ""
