@@ -18,24 +18,26 @@ class Branches:
         """Keep this complete listing instead of the one before."""
         with self._database.transaction():
             unchanged = self.of(project) == listing
-            self._database.run(
+            self._database.write(
                 "INSERT INTO listings (project, at) VALUES (?, ?) ON CONFLICT (project) DO UPDATE SET at = excluded.at",
                 (project, from_time(now)),
             )
             if unchanged:  # the usual case, once a minute and project: nothing to write
                 return
-            self._database.run("DELETE FROM branches WHERE project = ?", (project,))
-            self._database.run_many(
+            self._database.write("DELETE FROM branches WHERE project = ?", (project,))
+            self._database.write_many(
                 "INSERT INTO branches (project, branch, revision) VALUES (?, ?, ?)",
                 ((project, branch, str(revision)) for branch, revision in listing.items()),
             )
 
     def of(self, project: str) -> dict[str, Revision]:
         """Branch -> its head; empty when the project was never listed."""
-        rows = self._database.run("SELECT branch, revision FROM branches WHERE project = ? ORDER BY branch", (project,))
+        rows = self._database.read(
+            "SELECT branch, revision FROM branches WHERE project = ? ORDER BY branch", (project,)
+        )
         return {row["branch"]: Revision(row["revision"]) for row in rows}
 
     def at(self, project: str) -> datetime | None:
         """When the project was listed last; None when never."""
-        rows = self._database.run("SELECT at FROM listings WHERE project = ?", (project,))
+        rows = self._database.read("SELECT at FROM listings WHERE project = ?", (project,))
         return to_time(rows[0]["at"]) if rows else None

@@ -47,7 +47,7 @@ class Deployments:
     def begin(self, environment: Environment, *, cause: str, caller: str, now: datetime) -> Deployment:
         """A new one, queued. StateError "deployment-unfinished" while the environment has another one going."""
         try:
-            [row] = self._database.run(
+            [row] = self._database.write(
                 "INSERT INTO deployments (slug, project, branch, cause, caller, phase, started_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
                 (
@@ -120,7 +120,7 @@ class Deployments:
 
     def _change(self, deployment_id: int, columns: dict[str, Value]) -> Deployment:
         assignments = ", ".join(f'"{name}" = ?' for name in columns)
-        rows = self._database.run(
+        rows = self._database.write(
             f"UPDATE deployments SET {assignments} WHERE id = ? AND finished_at IS NULL RETURNING *",  # noqa: S608
             [*columns.values(), deployment_id],
         )
@@ -139,7 +139,7 @@ class Deployments:
         return found[0] if found else None
 
     def _many(self, where: str, values: tuple[Value, ...] = ()) -> tuple[Deployment, ...]:
-        rows = self._database.run(f"SELECT * FROM deployments {where}", values)  # noqa: S608 - constants above
+        rows = self._database.read(f"SELECT * FROM deployments {where}", values)  # noqa: S608 - constants above
         return tuple(_deployment(row) for row in rows)
 
 

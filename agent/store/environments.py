@@ -66,7 +66,7 @@ class Environments:
         marks = ", ".join("?" for _ in _COLUMNS)
         columns = [_column(getattr(environment, name)) for name in _COLUMNS]
         try:
-            self._database.run(f"INSERT INTO environments ({', '.join(_COLUMNS)}) VALUES ({marks})", columns)  # noqa: S608
+            self._database.write(f"INSERT INTO environments ({', '.join(_COLUMNS)}) VALUES ({marks})", columns)  # noqa: S608
         except DuplicateError as error:
             raise RequestError(
                 f"An environment with the slug, addresses or branch of {environment.slug} exists already.",
@@ -77,19 +77,19 @@ class Environments:
         return environment
 
     def get(self, slug: Slug) -> Environment | None:
-        rows = self._database.run("SELECT * FROM environments WHERE slug = ?", (slug,))
+        rows = self._database.read("SELECT * FROM environments WHERE slug = ?", (slug,))
         return _environment(rows[0]) if rows else None
 
     def find(self, branch: str, project: str | None = None) -> tuple[Environment, ...]:
         """The environments of exactly this branch, in one project or in all of them."""
-        rows = self._database.run(
+        rows = self._database.read(
             "SELECT * FROM environments WHERE branch = ?1 AND (?2 IS NULL OR project = ?2) ORDER BY project",
             (branch, project),
         )
         return tuple(_environment(row) for row in rows)
 
     def all(self) -> tuple[Environment, ...]:
-        return tuple(_environment(row) for row in self._database.run("SELECT * FROM environments ORDER BY slug"))
+        return tuple(_environment(row) for row in self._database.read("SELECT * FROM environments ORDER BY slug"))
 
     def update(self, slug: Slug, **changes: Unpack[Changes]) -> Environment:
         """Change some fields; the row as it is now. StateError "environment-gone" when there is none."""
@@ -105,10 +105,10 @@ class Environments:
 
     def delete(self, slug: Slug) -> None:
         """Forget it; its slug and its block are free again. Gone already is fine."""
-        self._database.run("DELETE FROM environments WHERE slug = ?", (slug,))
+        self._database.write("DELETE FROM environments WHERE slug = ?", (slug,))
 
     def _changed(self, assignments: str, values: list[Value], slug: Slug) -> Environment:
-        rows = self._database.run(
+        rows = self._database.write(
             f"UPDATE environments SET {assignments} WHERE slug = ? RETURNING *",  # noqa: S608
             [*values, slug],
         )
@@ -128,7 +128,7 @@ class Environments:
         )
 
     def _free_block(self, blocks: int) -> int:
-        taken = {row[0] for row in self._database.run("SELECT block FROM environments")}
+        taken = {row[0] for row in self._database.read("SELECT block FROM environments")}
         for block in range(blocks):
             if block not in taken:
                 return block

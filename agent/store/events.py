@@ -23,7 +23,7 @@ class Events:
         self, kind: str, *, slug: str = "", caller: str, text: str, now: datetime, data: Mapping[str, Any] = _NOTHING
     ) -> int:
         """Its id, larger than that of every event before."""
-        [row] = self._database.run(
+        [row] = self._database.write(
             "INSERT INTO events (at, kind, slug, caller, text, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
             (from_time(now), kind, str(slug), caller, text, from_json(data)),
         )
@@ -32,7 +32,7 @@ class Events:
     def list(self, *, after: int = 0, slug: str = "", limit: int = 100) -> tuple[Event, ...]:
         """The first `limit` events after the id `after`; without one, the newest `limit`. In their order."""
         order = "ASC" if after else "DESC"
-        rows = self._database.run(
+        rows = self._database.read(
             f"SELECT * FROM events WHERE id > ?1 AND (?2 = '' OR slug = ?2) ORDER BY id {order} LIMIT ?3",  # noqa: S608
             (after, str(slug), limit),
         )

@@ -16,7 +16,7 @@ class Notices:
 
     def open(self, slug: Slug, notice: Notice, *, request: int, kind: str, now: datetime) -> int:
         """Its id. `request` is the environment's counter that the notice waits for."""
-        [row] = self._database.run(
+        [row] = self._database.write(
             "INSERT INTO notices (slug, team, channel, user, response_url, thread, request, kind, opened_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
@@ -35,28 +35,28 @@ class Notices:
 
     def get(self, notice_id: int) -> OpenNotice | None:
         """None once it is closed."""
-        rows = self._database.run("SELECT * FROM notices WHERE id = ?", (notice_id,))
+        rows = self._database.read("SELECT * FROM notices WHERE id = ?", (notice_id,))
         return _open_notice(rows[0]) if rows else None
 
     def open_for(self, slug: Slug) -> tuple[OpenNotice, ...]:
-        rows = self._database.run("SELECT * FROM notices WHERE slug = ? ORDER BY id", (slug,))
+        rows = self._database.read("SELECT * FROM notices WHERE slug = ? ORDER BY id", (slug,))
         return tuple(_open_notice(row) for row in rows)
 
     def slugs(self) -> tuple[Slug, ...]:
         """Every environment, removed ones too, that somebody still waits to hear of."""
-        return tuple(Slug(row["slug"]) for row in self._database.run("SELECT DISTINCT slug FROM notices"))
+        return tuple(Slug(row["slug"]) for row in self._database.read("SELECT DISTINCT slug FROM notices"))
 
     def set_message(self, notice_id: int, ts: str) -> None:
         """Remember the message that is edited from now on."""
-        self._database.run("UPDATE notices SET message_ts = ? WHERE id = ?", (ts, notice_id))
+        self._database.write("UPDATE notices SET message_ts = ? WHERE id = ?", (ts, notice_id))
 
     def count_use(self, notice_id: int) -> None:
         """The response_url was used once more; Slack allows five uses."""
-        self._database.run("UPDATE notices SET uses = uses + 1 WHERE id = ?", (notice_id,))
+        self._database.write("UPDATE notices SET uses = uses + 1 WHERE id = ?", (notice_id,))
 
     def close(self, notice_id: int) -> None:
         """The end was told. The row goes, and the response_url with it."""
-        self._database.run("DELETE FROM notices WHERE id = ?", (notice_id,))
+        self._database.write("DELETE FROM notices WHERE id = ?", (notice_id,))
 
 
 def _open_notice(row: Row) -> OpenNotice:

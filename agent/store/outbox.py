@@ -37,9 +37,9 @@ class Outbox:
         must not take the new text away.
         """
         with self._database.transaction():
-            old = self._database.run("DELETE FROM outbox WHERE key = ? RETURNING due_at, attempts", (key,))
+            old = self._database.write("DELETE FROM outbox WHERE key = ? RETURNING due_at, attempts", (key,))
             waiting = bool(old) and old[0]["due_at"] is not None
-            [row] = self._database.run(
+            [row] = self._database.write(
                 "INSERT INTO outbox (key, payload, put_at, due_at, attempts) VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (
                     key,
@@ -53,34 +53,34 @@ class Outbox:
 
     def due(self, now: datetime, limit: int = 50) -> tuple[Outgoing, ...]:
         """What may be sent now, the longest waiting first."""
-        rows = self._database.run(
+        rows = self._database.read(
             "SELECT * FROM outbox WHERE due_at <= ? ORDER BY due_at, id LIMIT ?", (from_time(now), limit)
         )
         return tuple(_outgoing(row) for row in rows)
 
     def next_at(self) -> datetime | None:
         """When the next message is due; None when none waits."""
-        [row] = self._database.run("SELECT min(due_at) FROM outbox")
+        [row] = self._database.read("SELECT min(due_at) FROM outbox")
         return to_optional_time(row[0])
 
     def get(self, key: str) -> Outgoing | None:
         """What waits, or was given up, under this key."""
-        rows = self._database.run("SELECT * FROM outbox WHERE key = ?", (key,))
+        rows = self._database.read("SELECT * FROM outbox WHERE key = ?", (key,))
         return _outgoing(rows[0]) if rows else None
 
     def sent(self, message_id: int) -> None:
-        self._database.run("DELETE FROM outbox WHERE id = ?", (message_id,))
+        self._database.write("DELETE FROM outbox WHERE id = ?", (message_id,))
 
     def retry(self, message_id: int, *, at: datetime, error: str) -> None:
         """Not yet: it failed with `error`, and is due again at `at`."""
-        self._database.run(
+        self._database.write(
             "UPDATE outbox SET due_at = ?, attempts = attempts + 1, error = ? WHERE id = ?",
             (from_time(at), error, message_id),
         )
 
     def drop(self, message_id: int, *, error: str = "") -> None:
         """Give up. The row stays and says why, until something new is put under its key."""
-        self._database.run(
+        self._database.write(
             "UPDATE outbox SET due_at = NULL, error = CASE ?1 WHEN '' THEN error ELSE ?1 END WHERE id = ?2",
             (error, message_id),
         )

@@ -15,8 +15,8 @@ class Seen:
     def remember(self, digest: str, now: datetime, keep_s: float = 600) -> bool:
         """True the first time, False when `digest` was there already. Forgotten after `keep_s` seconds."""
         with self._database.transaction():
-            self._database.run("DELETE FROM seen WHERE until <= ?", (from_time(now),))
-            rows = self._database.run(
+            self._database.write("DELETE FROM seen WHERE until <= ?", (from_time(now),))
+            rows = self._database.write(
                 "INSERT INTO seen (digest, until) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1",
                 (digest, from_time(now + timedelta(seconds=keep_s))),
             )

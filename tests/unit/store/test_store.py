@@ -141,7 +141,7 @@ def test_a_lost_row_is_restored_exactly(store: Store) -> None:
 
 def test_the_tables_hold_every_field_of_their_nouns(store: Store) -> None:
     for table, noun in (("environments", Environment), ("deployments", Deployment)):
-        columns = {row["name"] for row in store._database.run(f"PRAGMA table_info({table})")}
+        columns = {row["name"] for row in store._database.read(f"PRAGMA table_info({table})")}
         assert columns == {field.name for field in fields(noun)}
 
 
@@ -398,6 +398,19 @@ def test_a_transaction_in_another_thread_is_not_seen_before_its_end(store: Store
     assert len(store.environments.all()) == 1
 
 
+@pytest.mark.parametrize("holder", ["thread", "process"])
+def test_a_lock_that_somebody_keeps_is_an_outside_error_and_not_a_hang(
+    store: Store, path: Path, holder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.store.database._BUSY_TIMEOUT_S", 0.1)
+    other = store if holder == "thread" else Store.open(path)
+    with ThreadPoolExecutor(1) as pool, other.transaction():
+        failed = pool.submit(create, store).exception()
+    assert isinstance(failed, OutsideError)
+    assert "cannot be used" in failed.message
+    create(store)
+
+
 KILLED_IN_TRANSACTION = """
 import os, sys
 from datetime import UTC, datetime
@@ -485,11 +498,11 @@ def test_a_directory_that_is_missing_is_told_in_a_sentence(tmp_path: Path) -> No
 
 def test_a_full_database_is_nobodys_fault_and_keeps_what_it_has(store: Store) -> None:
     store.events.add("before", caller="a", text="t", now=NOW)
-    store._database.run("PRAGMA max_page_count = 40")
+    store._database.read("PRAGMA max_page_count = 40")
     with pytest.raises(OutsideError) as caught:
         store.events.add("k", caller="a", text="t" * 4096 * 50, now=NOW)
     assert "full" in caught.value.message
-    store._database.run("PRAGMA max_page_count = 100000")
+    store._database.read("PRAGMA max_page_count = 100000")
     assert store.events.list(after=0, limit=9999)[0].kind == "before"
     create(store)
 
@@ -503,7 +516,7 @@ def test_the_file_is_readable_by_the_agent_alone(store: Store, path: Path) -> No
 def test_every_commit_is_durable_and_every_thread_checks_foreign_keys(store: Store) -> None:
     def settings() -> tuple[object, ...]:
         return tuple(
-            store._database.run(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")
+            store._database.read(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")
         )
 
     with ThreadPoolExecutor(1) as other:
