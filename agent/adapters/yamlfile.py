@@ -98,7 +98,7 @@ def _plain(node: yaml.Node, path: str) -> Any:
         return _mapping(node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, path) for child in node.value]
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    plain = isinstance(node, yaml.ScalarNode) and not node.style
     return None if plain and node.value in ("", "~", "null", "Null", "NULL") else str(node.value)
 
 
