@@ -1,4 +1,4 @@
-"""The one form in which every benchmark answers: seconds, their ratio to a baseline, and whether that is good enough."""
+"""The one form in which every benchmark answers: seconds, the ratio to a baseline, and whether it met its target."""
 
 from __future__ import annotations
 

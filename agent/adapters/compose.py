@@ -17,6 +17,7 @@ from typing import Any
 
 from agent.adapters import yamlfile
 from agent.adapters.process import Cancel, Completed, run, short_environment
+from agent.adapters.registries import is_unreachable
 from agent.errors import DeployError, OutsideError
 
 RESOLVE_TIMEOUT_S = 20.0
@@ -116,14 +117,18 @@ class ComposeCli:
             cancel=cancel,
             on_line=hear,
         )
-        if not done.ok:
-            raise DeployError(
-                f"The image of service `{service}` could not be built: {_reason(done, model_path.parent)}",
-                hint="The step that failed is the last one in the build log.",
-                code="build-failed",
-                service=service,
-                log_tail=tuple(lines),
-            )
+        if done.ok:
+            return
+        reason = _reason(done, model_path.parent)
+        if is_unreachable(reason):
+            raise OutsideError(f"The build could not fetch what it needs: {reason}", code="build-fetch")
+        raise DeployError(
+            f"The image of service `{service}` could not be built: {reason}",
+            hint="The step that failed is the last one in the build log.",
+            code="build-failed",
+            service=service,
+            log_tail=tuple(lines),
+        )
 
     def _engine_environment(self, *, session: bool = False) -> dict[str, str]:
         """A session may use the agent's own registry logins and, if it has one, its SSH agent."""

@@ -50,8 +50,8 @@ HOMES = {
     "werkzeug": "agent.web",
     "yaml": "agent.adapters.yamlfile",
 }
-# The one place that starts programs and the one that reads YAML serve their siblings.
-SHARED_ADAPTERS = ("agent.adapters.process", "agent.adapters.yamlfile")
+# The one place that starts programs, the one that reads YAML and the one that reads registries' excuses serve siblings.
+SHARED_ADAPTERS = ("agent.adapters.process", "agent.adapters.registries", "agent.adapters.yamlfile")
 PURE = ("agent.errors", "agent.model", "agent.planning")  # decisions and nouns: no library at all
 BARRED = {
     *("asyncio", "multiprocessing", "pty"),  # threads only, and programs only through adapters/process

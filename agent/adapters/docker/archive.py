@@ -44,11 +44,11 @@ class Archive:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._map: mmap.mmap | None = None
+        self._data: mmap.mmap | bytes = b""  # there is no map of nothing
         try:
             if file.seek(0, 2):
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self.entries = tuple(_entries(self._map)) if self._map else ()
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self.entries = tuple(_entries(self._data))
         except BaseException:
             self._close()
             raise
@@ -79,9 +79,9 @@ class Archive:
     def text(self, path: str) -> str | None:
         """A regular file's content; None when there is none."""
         entry = self.by_name.get(path)
-        if entry is None or entry.kind not in FILE or self._map is None:
+        if entry is None or entry.kind not in FILE:
             return None
-        return self._map[entry.data : entry.data + entry.size].decode("utf-8", "replace")
+        return self._data[entry.data : entry.data + entry.size].decode("utf-8", "replace")
 
     def same(self, entry: Entry, other: Archive, theirs: Entry) -> bool:
         """Whether two entries are alike in all but their time: kind, mode, owner, target, content."""
@@ -97,10 +97,9 @@ class Archive:
         return sum(end - start for start, end in self._ranges(wanted)) + len(_END)
 
     def _meaning(self, entry: Entry) -> tuple[bytes, bytes, bytes, bytes]:
-        assert self._map is not None
-        header = self._map[entry.data - _BLOCK : entry.data]
-        extended = self._map[entry.start + _BLOCK : entry.data - _BLOCK]  # whose own header has a time
-        content = self._map[entry.data : entry.data + entry.size]
+        header = self._data[entry.data - _BLOCK : entry.data]
+        extended = self._data[entry.start + _BLOCK : entry.data - _BLOCK]  # whose own header has a time
+        content = self._data[entry.data : entry.data + entry.size]
         return header[: _STAMP.start], header[_STAMP.stop :], extended, content
 
     def _ranges(self, wanted: Callable[[Entry], bool]) -> list[tuple[int, int]]:
@@ -113,12 +112,10 @@ class Archive:
         return ranges
 
     def _pieces(self, ranges: list[tuple[int, int]]) -> Iterator[bytes]:
-        if self._map is None:
-            return
         buffer = bytearray()
         for start, end in ranges:
             for at in range(start, end, _SEND):
-                buffer += self._map[at : min(at + _SEND, end)]
+                buffer += self._data[at : min(at + _SEND, end)]
                 if len(buffer) >= _SEND:
                     yield bytes(buffer)
                     buffer.clear()
@@ -126,8 +123,8 @@ class Archive:
             yield bytes(buffer)
 
     def _close(self) -> None:
-        if self._map is not None:
-            self._map.close()
+        if isinstance(self._data, mmap.mmap):
+            self._data.close()
         self._file.close()
 
 
@@ -149,7 +146,7 @@ def end() -> bytes:
     return _END
 
 
-def _entries(data: mmap.mmap) -> Iterator[Entry]:
+def _entries(data: mmap.mmap | bytes) -> Iterator[Entry]:
     at = start = 0
     extended: dict[str, str] = {}
     total = len(data)
@@ -172,6 +169,8 @@ def _entries(data: mmap.mmap) -> Iterator[Entry]:
             name = posixpath.normpath("/" + (extended.get("path") or _name(header))).lstrip("/")
             yield Entry(name, kind, start, body, size, stop)
             start, extended = stop, {}
+    if not total:
+        return
     raise OutsideError("The archive of the build context broke off.", hint="It is tried again.", code="context-broken")
 
 

@@ -18,23 +18,11 @@ from agent.adapters.docker.detach import readable
 from agent.adapters.docker.trace import Trace
 from agent.adapters.docker.upload import Upload
 from agent.adapters.process import Cancel
+from agent.adapters.registries import is_unreachable
 from agent.errors import AgentError, CancelledError, DeployError, OutsideError, SessionNeeded
 from agent.model.release import BuildSpec
 
 _TAR = {"Content-Type": "application/x-tar"}
-_OUTSIDE = (  # of the failures that BuildKit reports: nobody's fault, worth another try
-    "failed to do request",
-    "i/o timeout",
-    "connection refused",
-    "connection reset",
-    "no such host",
-    "tls handshake",
-    "toomanyrequests",
-    "429 too many requests",
-    "503 service unavailable",
-    "transport is closing",
-    "error reading from server: eof",
-)
 _AGAIN = "It is tried again."
 _NEEDS_SESSION = ("no active sessions", "no active session")
 
@@ -153,7 +141,7 @@ def _error(problem: str, trace: Trace, upload: Upload) -> AgentError:
         return SessionNeeded(problem)
     if is_disk_full(problem) or any(is_disk_full(text) for text in tail):
         return disk_full()
-    if any(words in lowered for words in _OUTSIDE):
+    if is_unreachable(problem):
         return OutsideError(f"The build could not fetch what it needs: {problem}", hint=_AGAIN, code="build-fetch")
     line = upload.line_of(step.name) if step else None
     where = f"{upload.name} line {line}" if line else upload.name

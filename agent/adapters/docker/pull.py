@@ -11,17 +11,8 @@ from docker.utils import parse_repository_tag
 
 from agent.adapters.docker.client import API_VERSION, Client, EngineRefused, is_disk_full, refusal
 from agent.adapters.process import Cancel
+from agent.adapters.registries import is_missing, is_unreachable
 from agent.errors import AgentError, CancelledError, DeployError, OutsideError
-
-_NO_SUCH_IMAGE = (
-    "manifest unknown",
-    "not found",
-    "pull access denied",
-    "repository does not exist",
-    "does not match the specified platform",
-    "no matching manifest",
-    "invalid reference format",
-)
 
 
 def run(client: Client, reference: str, *, platform: str, on_line: Callable[[str], None], cancel: Cancel) -> None:
@@ -60,7 +51,7 @@ def pull_error(reference: str, why: str) -> AgentError:
     """Who must act: the author of a reference that does not exist, or nobody while a registry is away."""
     if is_disk_full(why):
         return refusal(f"pull {reference}", why)
-    if any(words in why.lower() for words in _NO_SUCH_IMAGE):
+    if is_missing(why) and not is_unreachable(why):
         return DeployError(
             f"There is no image `{reference}` to pull: {why}",
             hint="Correct the name or the tag, or have the operator log in to its registry.",
