@@ -95,6 +95,11 @@ class DeployError(AgentError):
         self.service = service
         self.log_tail = log_tail
 
+    def blaming(self, service: str) -> DeployError:
+        """The same error with the service to blame, unless it names one already."""
+        blamed = self.service or service
+        return DeployError(self.message, hint=self.hint, code=self.code, service=blamed, log_tail=self.log_tail)
+
 
 class OutsideError(AgentError):
     """An outside system does not answer or refuses for now; nobody must act, it is retried."""

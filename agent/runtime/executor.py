@@ -6,8 +6,9 @@ Every step is safe to repeat: the world may already be as it should, or half so 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
@@ -144,12 +145,14 @@ class Executor:
 
     def _build(self, scene: Scene, step: Step) -> str:
         spec = scene.release.service(step.targets[0])
-        self._builder.build(scene.environment, scene.release, spec, scene.deployment, cancel=scene.cancel)
+        with _blaming(spec.name):
+            self._builder.build(scene.environment, scene.release, spec, scene.deployment, cancel=scene.cancel)
         return f"built {spec.name}"
 
     def _pull(self, scene: Scene, step: Step) -> str:
         spec = scene.release.service(step.targets[0])
-        self._builder.pull(scene.release, spec, scene.deployment, cancel=scene.cancel)
+        with _blaming(spec.name):
+            self._builder.pull(scene.release, spec, scene.deployment, cancel=scene.cancel)
         return f"pulled {spec.image}"
 
     def _checkout(self, scene: Scene, step: Step) -> str:
@@ -168,14 +171,9 @@ class Executor:
     def _start(self, scene: Scene, step: Step) -> str:
         spec = scene.release.service(step.subject)
         self._attempts.started(scene.environment.slug, step.targets[0])
-        with self._starts:
+        with self._starts, _blaming(spec.name):
             _if_wanted(scene)
-            try:
-                self._engine.start(step.targets[0])
-            except DeployError as error:
-                raise DeployError(
-                    error.message, hint=error.hint, code=error.code, service=spec.name, log_tail=error.log_tail
-                ) from error
+            self._engine.start(step.targets[0])
         if spec.in_place and any(c.service == spec.name and c.id != step.targets[0] for c in scene.observed.containers):
             return f"replaced {spec.name} in place, as it {spec.in_place}"
         return f"started {spec.name}"
@@ -243,6 +241,15 @@ class Executor:
 
 
 _DEFAULT_GRACE_S = 10.0
+
+
+@contextmanager
+def _blaming(service: str) -> Iterator[None]:
+    """Adapters do not know for which service they work; people want to know."""
+    try:
+        yield
+    except DeployError as error:
+        raise error.blaming(service) from error
 
 
 def _if_wanted(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""A whole theatre for end-to-end tests: a git server, Slack, a real agent between them, and people who look and push."""
+"""A whole theatre for end-to-end tests: git server, Slack, a real agent between them, and people who look and push."""
 
 from __future__ import annotations
 
