@@ -42,6 +42,11 @@ def test_a_route_is_served_with_its_revision_and_confirmed_without_touching_the_
     assert Slug("first") in house.traefik.slugs()
 
 
+def test_a_container_is_reached_by_whatever_name_compose_gives_it(house: EdgeHouse) -> None:
+    house.put(house.table("named", house.backend("a_b.C", "named")))
+    assert house.ask(house.hostname("named"))[::2] == (200, "named\n")
+
+
 def test_nothing_confirms_a_table_but_its_own_file(house: EdgeHouse) -> None:
     name = house.backend("same", "same")
     old = house.table("same", name, revision="b")
