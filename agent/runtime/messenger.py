@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -93,52 +94,53 @@ class Messenger:
         notice = self._store.notices.get(payload["notice"])
         if notice is None:  # closed meanwhile
             return None
-        if self._slack.can_post and self._write(notice, payload["text"]):
-            return self._store.notices.get(notice.id)
-        self._respond(notice, payload["text"], final=payload["final"])
-        return notice
+        written = self._write(notice, payload["text"]) if self._slack.can_post else None
+        return written or self._respond(notice, payload["text"], final=payload["final"])
 
-    def _write(self, notice: OpenNotice, text: str) -> bool:
-        """Post or edit as the bot; False when it may not write there and the response_url has to do."""
+    def _write(self, notice: OpenNotice, text: str) -> OpenNotice | None:
+        """Post or edit as the bot; None when it may not write there and the response_url has to do."""
         place = notice.notice
         if not place.channel or (place.team, place.channel) in self._closed_doors:
-            return False
+            return None
         if notice.message_ts:
             try:
                 self._slack.update(place.channel, notice.message_ts, text=text)
             except SlackRefused as error:  # deleted by somebody, or too old to be edited: say it anew
                 log.info("a message cannot be edited", reason=error.code, slug=notice.slug)
             else:
-                return True
+                return notice
         try:
-            ts = self._slack.post(place.channel, text=text, thread=place.thread)
+            return replace(notice, message_ts=self._slack.post(place.channel, text=text, thread=place.thread))
         except SlackRefused as error:
             if not place.response_url:
                 raise
             log.info("the bot may not write there; the response_url is used", reason=error.code)
             self._closed_doors.add((place.team, place.channel))
-            return False
-        self._store.notices.set_message(notice.id, ts)
-        return True
+            return None
 
-    def _respond(self, notice: OpenNotice, text: str, *, final: bool) -> None:
+    def _respond(self, notice: OpenNotice, text: str, *, final: bool) -> OpenNotice:
         """Through the response_url: five uses in thirty minutes, of which the last is kept for the end."""
         if not notice.notice.response_url:
             raise SlackRefused("There is no way to answer: no bot token, no response_url.", code="no-way-to-answer")
         if self._clock.now() - notice.opened_at > RESPONSE_URL_LIFE:
             raise SlackRefused("The response_url has expired.", code="expired")
         if not final and notice.uses >= _RESPONSE_URL_USES - 1:
-            return
+            return notice
         visibility = "ephemeral" if notice.kind == "destroy" else "in_channel"
         message = {"text": text, "replace_original": True, "response_type": visibility}
         self._slack.respond(notice.notice.response_url, message)
-        self._store.notices.count_use(notice.id)
+        return replace(notice, uses=notice.uses + 1)
 
     def _done(self, item: Outgoing, notice: OpenNotice | None) -> None:
+        """One transaction for all there is to remember: a crash before it sends again, and never forgets."""
         with self._store.transaction():
             self._store.outbox.sent(item.id)
-            if notice is not None and item.payload.get("final"):
+            if notice is None:
+                return
+            if item.payload["final"]:
                 self._close(notice, item.payload)
+            else:
+                self._store.notices.sent(notice.id, message_ts=notice.message_ts, uses=notice.uses)
 
     def _close(self, notice: OpenNotice, payload: Mapping[str, Any]) -> None:
         """Forget the notice, and keep its message for what later pushes have to say."""

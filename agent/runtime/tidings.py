@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
@@ -45,14 +46,20 @@ class Tidings:
         thread = self._store.threads.get(slug) if can_post else None
         if not notices and thread is None:
             return
-        with self._store.transaction():
-            environment = self._store.environments.get(slug)
-            last = self._store.deployments.last(slug)
-            if last is not None:
-                last = chat.redacted(last, redactor(self._settings()))
-            for notice in notices:
-                self._tell(notice, environment, last, notice.kind in settled, can_post=can_post)
-            if thread is not None and not notices:
+        environment = self._store.environments.get(slug)
+        last = self._store.deployments.last(slug)
+        if last is not None:
+            last = chat.redacted(last, redactor(self._settings()))
+        tidings = [
+            (notice, tiding)
+            for notice in notices
+            if (tiding := self._news(notice, environment, last, notice.kind in settled, can_post=can_post))
+        ]
+        with self._store.transaction() if tidings else nullcontext():  # the write lock, only when there is news
+            for notice, tiding in tidings:
+                self._put(notice, tiding)
+        if thread is not None and not notices:
+            with self._store.transaction():
                 self._tell_thread(thread, environment, last)
 
     def put_answer(self, response_url: str, text: str, *, replace: bool) -> None:
@@ -63,7 +70,7 @@ class Tidings:
         payload = {"response_url": response_url, "message": message}
         self._store.outbox.put(f"answer:{uuid4().hex}", payload, now=self._clock.now())
 
-    def _tell(
+    def _news(
         self,
         notice: OpenNotice,
         environment: Environment | None,
@@ -71,22 +78,23 @@ class Tidings:
         settled: bool,
         *,
         can_post: bool,
-    ) -> None:
-        key = f"notice:{notice.id}"
-        waiting = self._store.outbox.get(key)
+    ) -> _Tiding | None:
+        """What this notice has not said yet."""
+        waiting = self._store.outbox.get(_key(notice))
         if waiting is not None and waiting.payload.get("final"):
-            return  # the end is on its way; what happens afterwards is not this notice's business
+            return None  # the end is on its way; what happens afterwards is not this notice's business
         if environment is not None and environment.created_at > notice.opened_at:
             environment = None  # another one of the same name: the one that was asked for is gone
         tiding = self._tiding(notice, environment, last, settled)
         if not tiding.final and not can_post and self._clock.now() - notice.opened_at > _LAST_WORD_AFTER:
             tiding = _Tiding(chat.last_word(tiding.text), final=True)
-        if not tiding.final and self._said.get(notice.id) == tiding.text:
-            return
+        return None if not tiding.final and self._said.get(notice.id) == tiding.text else tiding
+
+    def _put(self, notice: OpenNotice, tiding: _Tiding) -> None:
         payload: dict[str, object] = {"notice": notice.id, "text": tiding.text, "final": tiding.final}
         if tiding.told is not None:
             payload |= {"told": tiding.told.id, "well": tiding.told.phase is Phase.READY}
-        self._store.outbox.put(key, payload, now=self._clock.now())
+        self._store.outbox.put(_key(notice), payload, now=self._clock.now())
         self._said[notice.id] = tiding.text
         if tiding.final:
             del self._said[notice.id]
@@ -171,6 +179,10 @@ class Tidings:
     def _url(self, deployment: Deployment) -> str:
         settings = self._settings()
         return deployment.url or settings.url(settings.hostname(deployment.slug))
+
+
+def _key(notice: OpenNotice) -> str:
+    return f"notice:{notice.id}"
 
 
 def _answers(deployment: Deployment, notice: OpenNotice, environment: Environment | None) -> bool:

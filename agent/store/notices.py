@@ -46,13 +46,9 @@ class Notices:
         """Every environment, removed ones too, that somebody still waits to hear of."""
         return tuple(Slug(row["slug"]) for row in self._database.read("SELECT DISTINCT slug FROM notices"))
 
-    def set_message(self, notice_id: int, ts: str) -> None:
-        """Remember the message that is edited from now on."""
-        self._database.write("UPDATE notices SET message_ts = ? WHERE id = ?", (ts, notice_id))
-
-    def count_use(self, notice_id: int) -> None:
-        """The response_url was used once more; Slack allows five uses."""
-        self._database.write("UPDATE notices SET uses = uses + 1 WHERE id = ?", (notice_id,))
+    def sent(self, notice_id: int, *, message_ts: str, uses: int) -> None:
+        """Remember the message that is edited from now on, and how often the response_url was used."""
+        self._database.write("UPDATE notices SET message_ts = ?, uses = ? WHERE id = ?", (message_ts, uses, notice_id))
 
     def close(self, notice_id: int) -> None:
         """The end was told. The row goes, and the response_url with it."""
