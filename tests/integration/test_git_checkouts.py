@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -280,7 +281,8 @@ def test_a_git_killed_in_mid_update_blocks_nothing(world: GitWorld) -> None:
     working.start()
     eventually((folder / "many").exists, 20, pause_s=0.001)
     for pid in Path(f"/proc/self/task/{working.native_id}/children").read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
     working.join(60)
     assert raised
     assert world.git.checkout_revision("shop", MAIN) is None

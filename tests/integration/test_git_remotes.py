@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -62,15 +63,21 @@ def world() -> Iterator[GitWorld]:
 def children(pid: int) -> list[int]:
     """Every living descendant of a process."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *children(int(child))]
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            for child in listing.read_text().split():
+                found += [int(child), *children(int(child))]
     return found
 
 
 def gits() -> list[int]:
     """Git processes that this process started."""
-    return [pid for pid in children(os.getpid()) if b"git" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]]
+    found = []
+    for pid in children(os.getpid()):
+        with contextlib.suppress(OSError):
+            if b"git" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+                found.append(pid)
+    return found
 
 
 # -- what is there -----------------------------------------------------------------------------------------------
@@ -199,7 +206,8 @@ def test_a_password_in_the_url_works_and_is_seen_nowhere(world: GitWorld) -> Non
     asking.start()
     eventually(lambda: len(gits()) >= 2, 5)
     for pid in gits():
-        seen += [Path(f"/proc/{pid}/{what}").read_bytes() for what in ("cmdline", "environ")]
+        with contextlib.suppress(OSError):
+            seen += [Path(f"/proc/{pid}/{what}").read_bytes() for what in ("cmdline", "environ")]
     asking.join(20)
     assert seen
     assert not any(b"s3cret" in text for text in seen)
@@ -294,7 +302,8 @@ def test_a_killed_git_leaves_no_lock_that_blocks_the_next(world: GitWorld) -> No
     asking.start()
     eventually(lambda: list((world.mirror / "objects/pack").glob("tmp_*")) or len(gits()) >= 3, 20)
     for pid in gits():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with the one before
+            os.kill(pid, signal.SIGKILL)
     asking.join(20)
     assert raised
     leave_locks(world)
