@@ -5,16 +5,10 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from agent.planning import edge
-from agent.web.app import create_app
-from agent.web.server import WebServer
-from tests.support.edgehouse import EdgeHouse, edge_house
-from tests.support.eventually import eventually
-from tests.support.fakes_api import build_house
+from tests.support.edgehouse import EdgeHouse, edge_house_with_pages
 
 pytestmark = pytest.mark.docker
 
@@ -23,18 +17,8 @@ KNOWN = "feature-x.staging.test"
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeHouse]:
-    """An agent behind Traefik, with feature/x waiting for its turn."""
-    directory = tmp_path_factory.mktemp("hosts")
-    with edge_house(directory) as house:
-        inside = build_house(directory)
-        deps = replace(inside.deps, settings=lambda: house.settings)
-        deps.operations.deploy("feature/x", project="shop", caller="unix:anna")
-        server = WebServer(create_app(deps))
-        server.serve_tcp(*edge.agent_address(house.settings))
-        eventually(lambda: house.ask("nobody.staging.test")[0] == 404)
+    with edge_house_with_pages(tmp_path_factory.mktemp("pages")) as house:
         yield house
-        server.close()
-        inside.close()
 
 
 def raw(house: EdgeHouse, request: bytes) -> tuple[int, bytes]:

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ from agent.config import Settings
 from agent.model.names import Hostname, Revision, Slug
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning import edge, routing
+from agent.web.app import create_app
+from agent.web.server import WebServer
 from tests.support.eventually import eventually
+from tests.support.fakes_api import build_house
 from tests.support.run import run_labels
 
 DOMAIN = "staging.test"
@@ -148,6 +151,23 @@ def edge_house(directory: Path, *, traefik: str = "") -> Iterator[EdgeHouse]:
         yield house
     finally:
         house.clear()
+
+
+@contextmanager
+def edge_house_with_pages(directory: Path) -> Iterator[EdgeHouse]:
+    """As `edge_house`, with the real application behind Traefik and feature/x waiting for its turn."""
+    with edge_house(directory) as house:
+        inside = build_house(directory)
+        deps = replace(inside.deps, settings=lambda: house.settings)
+        deps.operations.deploy("feature/x", project="shop", caller="unix:anna")
+        server = WebServer(create_app(deps))
+        try:
+            server.serve_tcp(*edge.agent_address(house.settings))
+            eventually(lambda: house.ask(f"nobody.{DOMAIN}")[0] == 404)
+            yield house
+        finally:
+            server.close()
+            inside.close()
 
 
 @contextmanager
