@@ -59,6 +59,7 @@ class Docker:
         str,
         "Small image with `chown` and `rm`, for files that containers wrote as root into a checkout.",
         checks.image,
+        NEEDS_RESTART,
     ] = "busybox:1.37"
 
 
@@ -145,7 +146,7 @@ class Forges:
 class Limits:
     environments: Annotated[int, "Environments on this host.", between(1, 10_000)] = 100
     workers: Annotated[int, "Environments that are worked on at the same time.", between(1, 256)] = 16
-    builds: Annotated[int, "Images that are built at the same time.", between(1, 64)] = 2
+    builds: Annotated[int, "Images that are built at the same time.", between(1, 64), NEEDS_RESTART] = 2
     start_timeout_s: Annotated[float, "Seconds in which a service must become healthy.", between(1, 86_400)] = 120.0
     build_timeout_s: Annotated[float, "Seconds in which an image must be built.", between(1, 86_400)] = 1800.0
     fetch_timeout_s: Annotated[float, "Seconds in which a remote must answer.", between(1, 3_600)] = 60.0

@@ -530,7 +530,7 @@ def test_what_is_read_at_start_keeps_its_value_until_then(tmp_path: Path) -> Non
         port = 9999
         token_file = "secret"
         [limits]
-        builds = 5
+        workers = 5
         [projects.blog]
         remote = "/srv/blog.git"
         """,
@@ -539,7 +539,7 @@ def test_what_is_read_at_start_keeps_its_value_until_then(tmp_path: Path) -> Non
     kept = config.keep(old, new)
     assert config.needs_restart(old, new) == ("instance", "server.port")
     assert (kept.instance, kept.server.port) == ("butai", 8480)
-    assert (kept.domain, kept.limits.builds, list(kept.projects)) == ("new.example.com", 5, ["blog"])
+    assert (kept.domain, kept.limits.workers, list(kept.projects)) == ("new.example.com", 5, ["blog"])
     assert kept.server.token is not None
     assert config.needs_restart(old, kept) == ()
 
