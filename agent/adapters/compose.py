@@ -166,10 +166,10 @@ def _without(model: Mapping[str, Any], ours: Mapping[str, str]) -> Mapping[str, 
 
 
 def _reason(done: Completed, directory: Path) -> str:
-    """The last thing that Compose said, without our folder's name."""
+    """What Compose said last, without our folder's name: its warnings come first, and some reasons take three lines."""
     lines = [_NOISE.sub("", line).strip().rstrip('"') for line in done.complaint.splitlines()]
     said = [line for line in lines if line and "variable is not set" not in line]
-    text = said[-1] if said else f"it ended with exit code {done.exit_code}"
+    text = " ".join(said[-3:]) if said else f"it ended with exit code {done.exit_code}"
     return text.replace(f"{directory}/", "").replace(str(directory), ".")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,8 +31,13 @@ class Rules:
         if path == self.root:
             return self.tree.find("")
         if not path.startswith(f"{self.root}/"):
-            raise Outside(f"`{path}` is outside the repository")
+            raise Outside(f"`{self._as_written(path)}` is outside the repository")
         return self.tree.find(path[len(self.root) + 1 :])
+
+    def _as_written(self, path: str) -> str:
+        """A path above our scratch folder was written with `..`; what it is called here is nobody's business."""
+        first = self.root.split("/")[:2]
+        return posixpath.relpath(path, self.root) if path.split("/")[:2] == first else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Releases:
 
     def save(self, release: Release, *, fingerprint: str, salt: int) -> None:
         """Write it whole or not at all, readable by the agent alone."""
+        self.directory(release.slug)
         path = self._path(release.slug, release.revision, fingerprint, salt)
         write_private(path, json.dumps({"format": _FORMAT, "release": dataclasses.asdict(release)}, sort_keys=True))
         with self._lock:
@@ -83,7 +84,7 @@ class Releases:
         shutil.rmtree(self._directory / slug, ignore_errors=True)
 
     def _path(self, slug: Slug, revision: Revision, fingerprint: str, salt: int) -> Path:
-        return self.directory(slug) / f"{revision[:12]}-{fingerprint[:8]}-{salt}.json"
+        return self._directory / slug / f"{revision[:12]}-{fingerprint[:8]}-{salt}.json"
 
     def _prune(self, directory: Path) -> None:
         found = sorted(directory.glob("????????????-????????-*.json"), key=lambda path: path.stat().st_mtime)
