@@ -96,7 +96,7 @@ def test_the_push_that_puts_it_right_is_live_again(theatre: Theatre) -> None:
 
     theatre.shows(slug, "mended")
     assert theatre.phase("tiny", "mended") == "ready"
-    assert theatre.agent.json("plan", "mended", "--project", "tiny")["steps"] == []
+    assert theatre.shown("tiny", "mended")["plan"]["steps"] == []
 
 
 def test_a_failed_push_is_not_tried_again_and_again(theatre: Theatre) -> None:
@@ -109,7 +109,7 @@ def test_a_failed_push_is_not_tried_again_and_again(theatre: Theatre) -> None:
     theatre.deploy("tiny", "something-else")
 
     assert len(theatre.git.requests) > asked
-    assert theatre.shown("tiny", "told-once")["deployment"]["id"] == failed["id"]
+    assert theatre.last("tiny", "told-once")["id"] == failed["id"]
 
 
 def test_an_operator_can_allow_what_was_refused(theatre: Theatre) -> None:

@@ -37,13 +37,13 @@ def test_the_poll_alone_brings_a_push_live_within_one_interval(another_theatre: 
 def test_a_hint_about_a_revision_that_is_not_on_the_branch_changes_nothing(theatre: Theatre) -> None:
     slug = theatre.stage("tiny", "forged", page("genuine"))
     stranger = theatre.push("tiny", "somebody-elses", page("strange"))
-    before = theatre.shown("tiny", "forged")["deployment"]["id"]
+    before = theatre.last("tiny", "forged")["id"]
 
     assert theatre.agent.webhook(theatre.git.url("tiny"), "forged", after=stranger) == 202
 
     theatre.agent.cli("deploy", "forged", "--project", "tiny")
     assert "genuine" in theatre.agent.visit(slug).text
-    assert theatre.shown("tiny", "forged")["deployment"]["id"] <= before + 1
+    assert theatre.last("tiny", "forged")["id"] <= before + 1
 
 
 def test_a_force_push_comes_live(theatre: Theatre) -> None:
@@ -69,7 +69,7 @@ def test_a_newer_push_ends_a_running_build_at_once(theatre: Theatre) -> None:
 
 def test_a_push_to_a_branch_that_matches_auto_deploy_puts_it_on_stage(another_theatre: BuildTheatre) -> None:
     theatre = another_theatre(projects=("tiny",), project_options={"tiny": {"auto_deploy": ["auto/*", "!auto/not-*"]}})
-    eventually(lambda: theatre.agent.json("list")["environments"] == [], 5)
+    eventually(lambda: theatre.on_stage() == set(), 5)
 
     theatre.push("tiny", "auto/not-this", page("no"))
     theatre.push("tiny", "auto/this", page("by itself"))

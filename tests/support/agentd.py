@@ -231,6 +231,14 @@ class Agentd:
         """What a command with `--json` prints."""
         return json.loads(self.cli(*arguments, "--json").stdout)
 
+    def ask(self, path: str, **params: str) -> dict[str, Any]:
+        """GET of the API on the agent's socket: what `--json` prints, without starting a program."""
+        transport = httpx.HTTPTransport(uds=str(self.socket_path))
+        with httpx.Client(transport=transport, base_url="http://butai/api/v1", trust_env=False, timeout=60) as client:
+            answer = client.get(path, params=params)
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return dict(answer.json())
+
     def visit(self, slug: str, path: str = "/", *, service: str = "", **headers: str) -> httpx.Response:
         """One request through Traefik, by somebody who follows no redirect and keeps no connection."""
         return visit(self.port, self.host(slug, service), path, **headers)
@@ -295,10 +303,8 @@ class Agentd:
         if not self.running:
             raise RuntimeError(f"the agent ended by itself:\n{self.log()[-4000:]}")
         with contextlib.suppress(httpx.TransportError):
-            transport = httpx.HTTPTransport(uds=str(self.socket_path))
-            with httpx.Client(transport=transport, base_url="http://butai", trust_env=False) as client:
-                healthy = client.get("/api/v1/health").is_success
-            return healthy and self.visit("nobody-asked-for-this").status_code == 404
+            self.ask("/health")
+            return self.visit("nobody-asked-for-this").status_code == 404
         return False
 
     def _ended(self) -> int:

@@ -53,31 +53,33 @@ class Theatre:
     # -- what they see -----------------------------------------------------------------------------------------
 
     def slug(self, project: str, branch: str) -> str:
-        return str(self.shown(project, branch)["environment"]["slug"])
+        return str(self.agent.ask("/find", reference=branch, project=project)["slug"])
 
     def shown(self, project: str, branch: str) -> dict[str, Any]:
-        """`butai show --json`."""
-        found = self.agent.json("show", branch, "--project", project)
-        assert isinstance(found, dict)
-        return found
+        """What `butai show --json` prints."""
+        return self.agent.ask(f"/environments/{self.slug(project, branch)}")
 
     def phase(self, project: str, branch: str) -> str:
-        last = self.shown(project, branch)["deployment"]
-        return str(last["phase"]) if last else ""
+        return str(self.last(project, branch)["phase"])
+
+    def last(self, project: str, branch: str) -> dict[str, Any]:
+        """Its newest deployment."""
+        found = self.agent.ask(f"/environments/{self.slug(project, branch)}/deployments", limit="1")
+        return dict(found["deployments"][0])
 
     def failure(self, project: str, branch: str, seconds: float = 60) -> dict[str, Any]:
         """Why the last deployment failed, once it has."""
 
         def failed() -> dict[str, Any]:
-            last = self.shown(project, branch)["deployment"]
+            last = self.last(project, branch)
             assert last["phase"] == "failed", f"{last['phase']}: {last['failure']}"
-            return dict(last)
+            return last
 
         return eventually(failed, seconds, pause_s=0.2)
 
     def on_stage(self) -> set[tuple[str, str]]:
         """(project, branch) of every environment."""
-        listed = self.agent.json("list")["environments"]
+        listed = self.agent.ask("/environments")["environments"]
         return {(one["environment"]["project"], one["environment"]["branch"]) for one in listed}
 
     def shows(self, slug: str, text: str, *, path: str = "/", seconds: float = 30, **where: str) -> httpx.Response:
