@@ -126,4 +126,4 @@ def test_the_agents_own_paths_do_not_exist_under_an_environments_hostname(house:
 
 
 def test_the_probe_of_an_unknown_host_is_nobodys(house: EdgeHouse) -> None:
-    assert house.traefik.serving(house.hostname("nobody")) == (404, "")
+    assert house.probe("nobody") == (404, "")

@@ -53,7 +53,7 @@ def theirs(tmp_path: Path) -> Iterator[Theirs]:
     try:
         api.start(created)
         house.traefik.ensure()
-        eventually(lambda: house.traefik.serving(house.hostname("nobody"))[0] == 502, 20)
+        eventually(lambda: house.probe("nobody")[0] == 502, 20)
         yield Theirs(house, folder)
     finally:
         house.clear()

@@ -37,7 +37,7 @@ def test_a_route_is_served_with_its_revision_and_confirmed_without_touching_the_
     house.put(table)
     status, headers, body = house.ask(house.hostname("first"))
     assert (status, headers["X-Butai-Revision"], body) == (200, "a" * 40, "hello\n")
-    assert house.traefik.serving(house.hostname("first")) == (418, "a" * 40)
+    assert house.probe("first") == (418, "a" * 40)
     assert house.traefik.read(Slug("first")) == table
     assert Slug("first") in house.traefik.slugs()
 

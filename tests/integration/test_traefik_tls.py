@@ -81,7 +81,7 @@ def served(house: EdgeHouse, directory: Path, path: str = "/") -> tuple[int, byt
 def test_the_site_is_served_over_https_with_the_given_certificate(house: EdgeHouse, directory: Path) -> None:
     house.put(house.table("secure", house.backend("secure", "safe")))
     assert served(house, directory)[:2] == (200, b"safe\n")
-    assert house.traefik.serving(house.hostname("secure")) == (418, "1" * 40)
+    assert house.probe("secure") == (418, "1" * 40)
 
 
 def test_plain_http_is_sent_to_https_on_the_published_port_and_not_for_ever(house: EdgeHouse) -> None:

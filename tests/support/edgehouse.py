@@ -22,9 +22,10 @@ import docker
 from agent import config
 from agent.adapters.docker import DockerEngine
 from agent.adapters.traefik import Traefik
+from agent.adapters.traefik.probe import Probe
 from agent.config import Settings
 from agent.model.names import Hostname, Revision, Slug
-from agent.model.route import Backend, Route, RouteTable
+from agent.model.route import REVISION_HEADER, Backend, Route, RouteTable
 from agent.planning import edge, routing
 from agent.web.app import create_app
 from agent.web.server import WebServer
@@ -107,6 +108,12 @@ class EdgeHouse:
         finally:
             connection.close()
 
+    def probe(self, slug: str) -> tuple[int, str]:
+        """Status and revision that Traefik itself answers under this hostname: 418 where there is a route."""
+        address, secure = edge.probe_address(self.settings), self.settings.scheme == "https"
+        status, headers = Probe().ask(address, self.hostname(slug), secure=secure)
+        return status, headers.get(REVISION_HEADER, "")
+
     def clear(self) -> None:
         """Remove everything that carries this instance's label, and nothing else."""
         mine = {"label": [f"butai.instance={self.settings.instance}"]}
@@ -147,7 +154,7 @@ def edge_house(directory: Path, *, traefik: str = "") -> Iterator[EdgeHouse]:
     house = EdgeHouse(settings, DockerEngine(settings.docker.host, settings.instance))
     try:
         house.traefik.ensure()
-        eventually(lambda: house.traefik.serving(house.hostname("nobody"))[0] == 502, 20)  # it is up, the agent is not
+        eventually(lambda: house.probe("nobody")[0] == 502, 20)  # it is up, the agent is not
         yield house
     finally:
         house.clear()

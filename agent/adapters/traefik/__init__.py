@@ -19,8 +19,8 @@ from agent.adapters.traefik.probe import Probe
 from agent.config import Settings
 from agent.errors import ConfigError, Problem
 from agent.model.edge import ContainerSpec, NetworkSpec
-from agent.model.names import Hostname, Slug
-from agent.model.route import REVISION_HEADER, ROUTE_HEADER, Backend, RouteTable
+from agent.model.names import Slug
+from agent.model.route import ROUTE_HEADER, Backend, RouteTable
 
 __all__ = ["EdgeEngine", "Layout", "Routing", "Traefik"]
 
@@ -155,20 +155,10 @@ class Traefik:
         """Whether Traefik answers with exactly this table's file, not an older one; never reaches the containers."""
         if not table.routes:
             return False
-        _, headers = self._ask(table.routes[0].hostname)
-        return headers.get(ROUTE_HEADER) == self._routing.fingerprint(table, self._settings())
-
-    def serving(self, hostname: Hostname) -> tuple[int, str]:
-        """Status and X-Butai-Revision that Traefik answers for `hostname`; (0, "") when it does not answer.
-
-        Asks Traefik alone: 418 is a hostname with a route, anything else is what the agent answers for one without.
-        """
-        status, headers = self._ask(hostname)
-        return status, headers.get(REVISION_HEADER, "")
-
-    def _ask(self, hostname: Hostname) -> tuple[int, Mapping[str, str]]:
         settings = self._settings()
-        return self._probe.ask(self._layout.probe_address(settings), hostname, secure=settings.scheme == "https")
+        address, secure = self._layout.probe_address(settings), settings.scheme == "https"
+        _, headers = self._probe.ask(address, table.routes[0].hostname, secure=secure)
+        return headers.get(ROUTE_HEADER) == self._routing.fingerprint(table, settings)
 
     def _routes(self) -> Folder:
         traefik = self._settings().traefik
