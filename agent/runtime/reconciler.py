@@ -70,6 +70,12 @@ class Reconciler:
 
     def look(self, environment: Environment, cancel: CancelToken) -> float | None:
         """OutsideError is for the caller to retry; a DeployError ends here, in the deployment's record."""
+        try:
+            return self._look(environment, cancel)
+        except CancelledError:  # by the token, or the store: this deployment was superseded meanwhile
+            return 0.0
+
+    def _look(self, environment: Environment, cancel: CancelToken) -> float | None:
         deployment = self._store.deployments.current(environment.slug)
         observed = self._observer.observe(environment, probing=deployment is not None)
         plan = reconcile.plan(environment, deployment, observed, self._observer.context(environment))
@@ -129,8 +135,6 @@ class Reconciler:
         scene = Scene(environment, deployment, observed, plan, cancel)
         try:
             report = self._executor.run(scene)
-        except CancelledError:
-            return 0.0
         except DeployError as error:
             self._refused(environment, deployment, observed, error)
             return 0.0
