@@ -98,8 +98,8 @@ def test_privileged_behind_a_profile_that_is_enabled_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     "volume",
     ["/:/h", "/var/run/docker.sock:/s", "../..:/x", "~/.aws:/a", "/proc:/p", "/sys:/s", "./a/../../x:/x",
-     "/etc/passwd:/p", {"type": "bind", "source": "/", "target": "/h"}, {"type": "bind", "source": "link", "target": "/h"},
-     "./link/etc:/h", "./${UP}:/x", ".git:/g"],
+     "/etc/passwd:/p", "./link/etc:/h", "./${UP}:/x", ".git:/g",
+     {"type": "bind", "source": "/", "target": "/h"}, {"type": "bind", "source": "link", "target": "/h"}],
 )  # fmt: skip
 def test_no_mount_leads_out_of_the_checkout(world: ReaderWorld, volume: Any) -> None:
     files = {"compose.yaml": one(volumes=[volume]), "link": Path("/"), ".env": "UP=../.."}
