@@ -16,6 +16,7 @@ from agent.store.events import Events
 from agent.store.notices import Notices
 from agent.store.outbox import Outbox, Outgoing
 from agent.store.seen import Seen
+from agent.store.synced import Synced
 from agent.store.threads import Thread, Threads
 
 __all__ = ["Outgoing", "Store", "Thread"]
@@ -34,6 +35,7 @@ class Store:
         self.deployments = Deployments(self._database)
         self.events = Events(self._database)
         self.notices = Notices(self._database)
+        self.synced = Synced(self._database)
         self.threads = Threads(self._database)
         self.outbox = Outbox(self._database)
         self.branches = Branches(self._database)

@@ -125,4 +125,17 @@ _FIRST = (
     "CREATE INDEX seen_by_until ON seen (until)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# Which revision's files a container holds, where that is not what its image was built from.
+_SECOND = (
+    """
+    CREATE TABLE synced (
+        container TEXT PRIMARY KEY,
+        slug TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX synced_by_slug ON synced (slug)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
