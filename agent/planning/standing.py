@@ -12,6 +12,23 @@ _KEEPS_DATA = re.compile(
     r"|kafka|redpanda|nats|solr|meilisearch|typesense|qdrant|weaviate|localstack)",
     re.IGNORECASE,
 )
+# Folders that a package manager or a compiler fills: old and new may share them for a moment.
+_CACHES = frozenset(
+    {
+        "node_modules",
+        "vendor",
+        "venv",
+        ".venv",
+        ".cache",
+        ".npm",
+        ".yarn",
+        ".pnpm-store",
+        ".next",
+        ".gradle",
+        ".m2",
+        "bundle",
+    }
+)
 
 
 def why_in_place(name: str, services: Mapping[str, Mapping[str, Any]]) -> str:
@@ -34,7 +51,8 @@ def why_in_place(name: str, services: Mapping[str, Mapping[str, Any]]) -> str:
     for mount in service.get("volumes") or ():
         if mount.get("read_only"):
             continue
-        if mount.get("type") == "volume" and mount.get("source"):
+        cache = str(mount.get("target", "")).rstrip("/").rpartition("/")[2] in _CACHES
+        if mount.get("type") == "volume" and mount.get("source") and not cache:
             return f"writes the volume {mount['source']}"
         if mount.get("type") == "bind" and str(mount.get("source", "")).startswith("/"):
             return f"writes {mount['source']} on the host"

@@ -19,6 +19,9 @@ from agent.store import Outgoing, Store, Thread
 log = structlog.get_logger(__name__)
 
 _BETWEEN_EDITS_S = 1.0
+_BETWEEN_POSTS_S = 1.0  # in one channel, https://docs.slack.dev/apis/web-api/rate-limits
+_BURST = 10  # Slack allows short bursts
+_AT_ONCE = 1_000
 _RESPONSE_URL_USES = 5
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PATIENCE = timedelta(hours=24)
@@ -53,22 +56,34 @@ class Messenger:
         self._slack = slack
         self._clock = clock
         self._not_before: dict[str, float] = {}  # per message: when its next edit may leave
+        self._full_until: dict[str, float] = {}  # per channel: when all its posts are paid for, one second each
         self._closed_doors: set[tuple[str, str]] = set()  # (team, channel) that the bot may not write to
 
     def send_due(self) -> float:
         """Send what may leave now; seconds until the next message may."""
         now = self._clock.monotonic()
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
-        for item in self._store.outbox.due(self._clock.now(), limit=200):
-            # The end is what people wait for: it leaves at once, and Slack's own limit may still hold it.
-            if item.key not in self._not_before or item.payload.get("final"):
+        self._full_until = {channel: at for channel, at in self._full_until.items() if at > now}
+        held = [_EVER]
+        for item in self._store.outbox.due(self._clock.now(), limit=_AT_ONCE):
+            wait_s = self._wait_for(item)
+            if wait_s > 0:
+                held.append(wait_s)
+            else:
                 self._send(item)
         due_at = self._store.outbox.next_at()
         until_due = _EVER if due_at is None else (due_at - self._clock.now()).total_seconds()
-        held = [at - self._clock.monotonic() for at in self._not_before.values()]
-        if until_due <= 0:  # only what is held back because it was edited just now
-            return max(0.01, min(held, default=_BETWEEN_EDITS_S))
-        return max(0.01, until_due)
+        return max(0.01, min(held) if until_due <= 0 else min(until_due, *held))
+
+    def _wait_for(self, item: Outgoing) -> float:
+        """Seconds for which the message is held back: it was edited just now, or its channel gets too many.
+
+        The end of a request is what people wait for: it may follow an edit at once.
+        """
+        now = self._clock.monotonic()
+        edited_s = 0.0 if item.payload.get("final") else self._not_before.get(item.key, now) - now
+        full_s = self._full_until.get(_channel(item), now) - now - _BURST * _BETWEEN_POSTS_S
+        return max(edited_s, full_s)
 
     def _send(self, item: Outgoing) -> None:
         try:
@@ -80,7 +95,10 @@ class Messenger:
         except SlackRefused as error:
             self._give_up(item, error.message)
         else:
-            self._not_before[item.key] = self._clock.monotonic() + _BETWEEN_EDITS_S
+            now = self._clock.monotonic()
+            self._not_before[item.key] = now + _BETWEEN_EDITS_S
+            if channel := _channel(item):
+                self._full_until[channel] = max(now, self._full_until.get(channel, now)) + _BETWEEN_POSTS_S
             self._done(item, delivered)
 
     def _deliver(self, payload: Mapping[str, Any]) -> OpenNotice | None:
@@ -178,3 +196,8 @@ class Messenger:
                 now=self._clock.now(),
                 data={"text": item.payload["text"]},
             )
+
+
+def _channel(item: Outgoing) -> str:
+    """The channel that gets a new message by this one; "" for edits and response_urls."""
+    return str(item.payload.get("posts_to") or item.payload.get("channel") or "")

@@ -24,6 +24,7 @@ from agent.store import Store
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 60.0
+_TOGETHER_S = 0.02  # what happens within it is told together: a burst of requests is no burst of looks
 _STOP_SEEN_S = 0.5
 _IDLE_S = 10.0  # how long a message may wait that another process put into the outbox
 
@@ -91,6 +92,7 @@ class Notifier:
 
     def _wait(self, stop: Event, wait_s: float) -> None:
         """Until something is to be told, `wait_s` is over, or the agent stops (seen within half a second)."""
+        stop.wait(_TOGETHER_S)
         until = self._clock.monotonic() + wait_s
         while not stop.is_set() and (left := until - self._clock.monotonic()) > 0:
             if self._bell.wait(min(left, _STOP_SEEN_S)):

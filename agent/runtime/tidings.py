@@ -92,6 +92,8 @@ class Tidings:
 
     def _put(self, notice: OpenNotice, tiding: _Tiding) -> None:
         payload: dict[str, object] = {"notice": notice.id, "text": tiding.text, "final": tiding.final}
+        if not notice.message_ts:
+            payload["posts_to"] = notice.notice.channel
         if tiding.told is not None:
             payload |= {"told": tiding.told.id, "well": tiding.told.phase is Phase.READY}
         self._store.outbox.put(_key(notice), payload, now=self._clock.now())

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import structlog
 from flask import Blueprint, Response, abort, jsonify, request
 
 from agent.config import Settings
@@ -21,8 +20,6 @@ from agent.errors import RequestError
 from agent.planning.branches import check_branch
 from agent.web.deps import Deps
 from agent.web.signatures import check_github
-
-log = structlog.get_logger(__name__)
 
 _HEADS = "refs/heads/"
 _NOTHING = "0" * 40
@@ -65,7 +62,6 @@ def _push(deps: Deps, delivery: Mapping[str, Any]) -> Response:
         return Response(status=HTTPStatus.NO_CONTENT)
     caller = _caller(delivery)
     slugs = [deps.operations.push(project, branch, deleted=deleted, caller=caller) for project in projects]
-    log.info("push", projects=projects, branch=branch, deleted=deleted, caller=caller)
     answer = jsonify({"projects": projects, "environments": [slug for slug in slugs if slug is not None]})
     answer.status_code = HTTPStatus.ACCEPTED
     return answer

@@ -7,6 +7,7 @@ the CLI works before that. Stopping lets running answers finish, for a bounded t
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pwd
 import socket
@@ -42,6 +43,8 @@ class WebServer:
     """`serve_socket` and `serve_tcp` return once clients can connect; `close` ends both."""
 
     def __init__(self, application: WSGIApplication) -> None:
+        # It warns for every request that waits for a thread, which in a burst is most of them.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._application = application
         self._listeners: dict[str, _Listener] = {}
         self._lock = Lock()

@@ -9,7 +9,7 @@ import pytest
 from agent.model.deployment import Failure
 from tests.support.signed import FORM, WEBHOOK_SECRET, ZERO, github_headers, push, push_payload, slack_headers
 from tests.support.slackd import Slackd
-from tests.support.stage import HOST, R1, REMOTE, MovingClock, build, settings_of
+from tests.support.stage import HOST, R1, REMOTE, MovingClock, build, settings_for
 
 PATH = "/hooks/github"
 
@@ -18,7 +18,7 @@ PATH = "/hooks/github"
 def stage(tmp_path):
     clock = MovingClock()
     with Slackd(now=clock.monotonic) as slack:
-        made = build(tmp_path, slack, settings=settings_of(tmp_path, slack, token=False), clock=clock)
+        made = build(tmp_path, slack, settings=settings_for(tmp_path, slack, token=False), clock=clock)
         yield made
         made.store.close()
 

@@ -12,7 +12,7 @@ from agent.web.deps import LISTENER, SOCKET
 from agent.web.server import WebServer
 from tests.support.signed import push
 from tests.support.slackd import Slackd
-from tests.support.stage import HOST, REMOTE, MovingClock, build, settings_of
+from tests.support.stage import HOST, REMOTE, MovingClock, build, settings_for
 
 TOKEN = "a-token-for-the-api-over-tcp"
 
@@ -21,7 +21,7 @@ TOKEN = "a-token-for-the-api-over-tcp"
 def stage(tmp_path):
     clock = MovingClock()
     with Slackd(now=clock.monotonic) as slack:
-        made = build(tmp_path, slack, settings=settings_of(tmp_path, slack, token=False), clock=clock)
+        made = build(tmp_path, slack, settings=settings_for(tmp_path, slack, token=False), clock=clock)
         yield made
         made.store.close()
 

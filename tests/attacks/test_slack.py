@@ -10,7 +10,7 @@ from agent.model.deployment import Failure
 from agent.model.environment import Wanted
 from tests.support.signed import FORM, slack_headers
 from tests.support.slackd import Slackd
-from tests.support.stage import HOST, MovingClock, build, settings_of
+from tests.support.stage import HOST, MovingClock, build, settings_for
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def slack(clock):
 
 @pytest.fixture
 def stage(tmp_path, slack, clock):
-    made = build(tmp_path, slack, settings=settings_of(tmp_path, slack, token=False), clock=clock)
+    made = build(tmp_path, slack, settings=settings_for(tmp_path, slack, token=False), clock=clock)
     yield made
     made.store.close()
 
 
 @pytest.fixture
 def guarded(tmp_path, slack, clock):
-    settings = settings_of(tmp_path, slack, token=False, users='["U0ANNA"]', channels='["C0STAGE"]')
+    settings = settings_for(tmp_path, slack, token=False, users='["U0ANNA"]', channels='["C0STAGE"]')
     made = build(tmp_path, slack, settings=settings, clock=clock)
     yield made
     made.store.close()

@@ -6,7 +6,7 @@ from agent.adapters.slack import Slack
 from agent.model.deployment import Failure, Phase
 from agent.model.environment import Wanted
 from tests.support.slackd import Misbehaviour, Slackd
-from tests.support.stage import R1, R2, R3, MovingClock, Stage, build, settings_of
+from tests.support.stage import R1, R2, R3, MovingClock, Stage, build, settings_for
 
 URL = "https://feature-x.staging.example.com"
 BROKEN = Failure(
@@ -31,14 +31,14 @@ def slack(clock):
 
 @pytest.fixture
 def stage(tmp_path, slack, clock):
-    made = build(tmp_path, slack, settings=settings_of(tmp_path, slack, token=True), clock=clock)
+    made = build(tmp_path, slack, settings=settings_for(tmp_path, slack, token=True), clock=clock)
     yield made
     made.store.close()
 
 
 @pytest.fixture
 def tokenless(tmp_path, slack, clock):
-    made = build(tmp_path, slack, settings=settings_of(tmp_path, slack, token=False), clock=clock)
+    made = build(tmp_path, slack, settings=settings_for(tmp_path, slack, token=False), clock=clock)
     yield made
     made.store.close()
 

@@ -147,7 +147,15 @@ class Stage:
         self.notifier.work()
 
 
-def settings_of(directory: Path, slack: Slackd, *, token: bool, users: str = "", channels: str = "") -> Settings:
+def settings_for(directory: Path, slack: Slackd, *, token: bool, users: str = "", channels: str = "") -> Settings:
+    return settings_of(
+        directory, api_url=slack.api_url, location=slack.location, token=token, users=users, channels=channels
+    )
+
+
+def settings_of(
+    directory: Path, *, api_url: str, location: str, token: bool, users: str = "", channels: str = ""
+) -> Settings:
     for name, value in {"signing": SIGNING_SECRET, "webhook": WEBHOOK_SECRET, "token": TOKEN}.items():
         path = directory / name
         path.write_text(value)
@@ -161,8 +169,8 @@ def settings_of(directory: Path, slack: Slackd, *, token: bool, users: str = "",
         directory=directory,
         token=f'bot_token_file = "{directory}/token"' if token else "",
         people=people,
-        api_url=slack.api_url,
-        location=slack.location,
+        api_url=api_url,
+        location=location,
     )
     return config.parse(text, directory)
 

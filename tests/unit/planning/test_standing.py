@@ -18,6 +18,7 @@ VOLUME = {"type": "volume", "source": "data", "target": "/d"}
         ({"image": "a", "volumes": [VOLUME]}, "writes the volume data"),
         ({"image": "a", "volumes": [{**VOLUME, "read_only": True}]}, ""),
         ({"image": "a", "volumes": [{"type": "volume", "target": "/anonymous"}]}, ""),
+        ({"image": "a", "volumes": [{**VOLUME, "target": "/app/node_modules"}]}, ""),
         ({"image": "a", "volumes": [{"type": "bind", "source": "src", "target": "/s", "kind": "directory"}]}, ""),
         (
             {"image": "a", "volumes": [{"type": "bind", "source": "/srv/x", "target": "/s"}]},
