@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agent.model.change import Decision
 from agent.model.names import Revision
 from agent.model.release import Release
 from agent.model.route import RouteTable
@@ -74,6 +75,12 @@ class Observed:
     listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now
     confirmed: bool = False  # Traefik answered with the routed revision
     has_files: bool = False  # whether a worktree directory or release files are left
+    previous: Release | None = None  # of the revision that serves, when another one is the target
+    decision: Decision | None = None  # what the way from there to the target takes
+    release_saved: bool = True  # false: `release` was derived from `previous` and is not on disk yet
+    synced: Mapping[str, Revision] = field(default_factory=dict)  # container id -> whose files it was brought up to
+    is_quiet: bool = False  # nothing was synced for some seconds
+    hopeless: frozenset[str] = frozenset()  # image tags that could not be built in the background
     started: frozenset[str] = frozenset()  # containers that this deployment has started
     deaths: Mapping[str, int] = field(default_factory=dict)  # container id -> exits seen in this deployment
     starting_s: float = 0.0  # how long this deployment has been starting containers

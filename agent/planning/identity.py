@@ -1,9 +1,10 @@
-"""Which container is the one we want: what was configured and what image it runs, never the revision."""
+"""Which container is the one we want: how it was configured, and whose files it holds.
+
+The configuration hash never covers the revision: else a container whose files were brought up to date in place
+would be replaced at the next look (DESIGN 5.8).
+"""
 
 from __future__ import annotations
-
-import hashlib
-from collections.abc import Iterable
 
 from agent.model.labels import CONFIG
 from agent.model.observed import Container, ContainerState, Observed
@@ -12,40 +13,50 @@ from agent.model.release import ServiceSpec
 _GONE = (ContainerState.REMOVING, ContainerState.DEAD)
 
 
-def identity(spec: ServiceSpec, image_id: str) -> str:
-    """The value of the label `butai.config` on a container of `spec` that runs `image_id`.
-
-    A push that leaves both as they are leaves the container alone (DESIGN 5.8).
-    """
-    return hashlib.sha256(f"{spec.config_hash}\n{image_id}".encode()).hexdigest()[:24]
-
-
-def wanted_identity(spec: ServiceSpec, observed: Observed) -> str:
-    """The identity that containers of `spec` should carry now; "" while its image is missing."""
-    image_id = observed.images.get(spec.image, "")
-    return identity(spec, image_id) if image_id else ""
-
-
-def current(spec: ServiceSpec, wanted: str, containers: Iterable[Container]) -> tuple[Container, ...]:
-    """The service's containers that are as wanted, oldest first."""
-    return tuple(
-        sorted(
-            (
-                container
-                for container in containers
-                if container.service == spec.name
-                and container.labels.get(CONFIG) == wanted
-                and container.state not in _GONE
-            ),
-            key=lambda container: (container.created_at, container.number),
-        )
+def is_configured(spec: ServiceSpec, container: Container) -> bool:
+    """Whether it is a container of this service as it is to be configured, whatever files it holds."""
+    return (
+        container.service == spec.name
+        and container.labels.get(CONFIG) == spec.config_hash
+        and container.state not in _GONE
     )
 
 
-def outdated(spec: ServiceSpec, wanted: str, containers: Iterable[Container]) -> tuple[Container, ...]:
+def current(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
+    """The service's containers that are as wanted, oldest first.
+
+    Files that were copied into a container belong to it alone, so what it was brought up to counts more than its image.
+    """
+    image_id = observed.images.get(spec.image)
+    release = observed.release
+    wanted = release.revision if release is not None else None
+    found = [
+        container
+        for container in observed.containers
+        if is_configured(spec, container)
+        and (
+            observed.synced[container.id] == wanted
+            if container.id in observed.synced
+            else image_id is not None and container.image_id == image_id
+        )
+        and not _must_be_new(spec, container, observed)
+    ]
+    return tuple(sorted(found, key=lambda container: (container.created_at, container.number)))
+
+
+def outdated(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
     """The service's containers that something else replaces."""
+    wanted = {container.id for container in current(spec, observed)}
     return tuple(
         container
-        for container in containers
-        if container.service == spec.name and container.labels.get(CONFIG) != wanted
+        for container in observed.containers
+        if container.service == spec.name and container.id not in wanted
     )
+
+
+def _must_be_new(spec: ServiceSpec, container: Container, observed: Observed) -> bool:
+    """A file that it mounts was replaced: the mount still shows the old one, though image and settings are the same."""
+    if observed.decision is None or observed.release is None:
+        return False
+    asked = any(verdict.service == spec.name and verdict.recreate for verdict in observed.decision.verdicts)
+    return asked and container.labels.get("butai.revision") != observed.release.revision

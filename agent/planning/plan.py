@@ -16,6 +16,10 @@ class Verb(StrEnum):
     READ = "read"
     BUILD = "build"
     PULL = "pull"
+    TAG = "tag"  # the image of the revision before, since it is this one's too
+    ADOPT = "adopt"  # the release of the revision before, likewise
+    SYNC = "sync"
+    CATCH_UP = "catch up"  # an image that lags behind what containers hold already
     CHECKOUT = "checkout"
     CREATE = "create"
     START = "start"

@@ -14,14 +14,16 @@ from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import Release
-from agent.planning import rollout, routing
-from agent.planning.identity import current, outdated, wanted_identity
+from agent.planning import rollout, routing, update
+from agent.planning.identity import current, outdated
 from agent.planning.plan import Plan, Step, Verb
+from agent.planning.update import Move, Way
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
 _PROBE_AGAIN_S = 0.015
 _HEALTH_AGAIN_S = 0.1
 _IDLE_AGAIN_S = 5.0
+_QUIET_S = 5.0  # after the last sync, before images are built that lag behind
 _NOT_ROUTED = Failure(
     code="route-not-served",
     message="The containers are ready, but Traefik does not serve the route.",
@@ -56,10 +58,16 @@ def _running(environment: Environment, deployment: Deployment | None, observed: 
     release = observed.release
     if release is None or release.revision != target:
         return Plan((Step(Verb.READ, target.short, "its compose file was not read yet"),))
-    missing = _images(release, observed)
+    ways = update.moves(release, observed)
+    saving = () if observed.release_saved else (Step(Verb.ADOPT, target.short, "nothing it was read from changed"),)
+    missing = _images(release, observed, ways)
     if missing:
-        steps = missing + (_checkout(release, observed) if observed.checkout is None else ())
-        return Plan(steps)
+        return Plan(missing + saving + (_checkout(release, observed) if observed.checkout is None else ()))
+    in_place = _in_place(ways)
+    if in_place:
+        return Plan(in_place + saving + _checkout(release, observed))
+    if saving:
+        return Plan(saving + _checkout(release, observed))
     stale = _checkout(release, observed)
     if stale:
         return Plan(stale)
@@ -69,17 +77,37 @@ def _running(environment: Environment, deployment: Deployment | None, observed: 
     return _start_and_route(environment, deployment, observed, context, release)
 
 
-def _images(release: Release, observed: Observed) -> tuple[Step, ...]:
+def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tuple[Step, ...]:
     steps: dict[str, Step] = {}
-    for spec in release.services:
-        if spec.image in observed.images or spec.image in steps:
+    for move in ways:
+        spec = move.spec
+        if spec.image in observed.images or spec.image in steps or move.way is Way.IN_PLACE:
             continue
-        if spec.build is not None:
-            cause = f"no image of {release.revision.short} yet"
-            steps[spec.image] = Step(Verb.BUILD, spec.name, cause, (spec.name,))
+        if move.way is Way.RETAG:
+            cause = "nothing that it is built from changed"
+            steps[spec.image] = Step(Verb.TAG, spec.name, cause, (move.base, spec.image))
+        elif spec.build is not None:
+            steps[spec.image] = Step(Verb.BUILD, spec.name, _why_build(release, move), (spec.name,))
         else:
             steps[spec.image] = Step(Verb.PULL, spec.image, "not on this host", (spec.name,))
     return tuple(steps.values())
+
+
+def _why_build(release: Release, move: Move) -> str:
+    if move.verdict is None or not move.verdict.causes:
+        return f"no image of {release.revision.short} yet"
+    return "; ".join(str(cause) for cause in move.verdict.causes[:3])
+
+
+def _in_place(ways: tuple[Move, ...]) -> tuple[Step, ...]:
+    steps = []
+    for move in ways:
+        if move.way is not Way.IN_PLACE or move.verdict is None:
+            continue
+        causes = "; ".join(str(cause) for cause in move.verdict.causes[:3]) or "nothing of it changed"
+        targets = tuple(container.id for container in move.containers)
+        steps.append(Step(Verb.SYNC, move.spec.name, causes, targets))
+    return tuple(steps)
 
 
 def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
@@ -92,12 +120,9 @@ def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
 def _create(release: Release, observed: Observed) -> tuple[Step, ...]:
     needed, causes = [], []
     for spec in release.services:
-        identity = wanted_identity(spec, observed)
-        have = current(spec, identity, observed.containers)
-        if len(have) < spec.replicas:
+        if len(current(spec, observed)) < spec.replicas:
             needed.append(spec.name)
-            others = outdated(spec, identity, observed.containers)
-            causes.append(f"{spec.name} {'changed' if others else 'has no container'}")
+            causes.append(f"{spec.name} {'changed' if outdated(spec, observed) else 'has no container'}")
     absent = sorted(set(release.networks) - set(observed.networks))
     if not needed and not absent:
         return ()
@@ -141,7 +166,7 @@ def _switch(
     serving = {
         spec.name: tuple(
             container
-            for container in current(spec, wanted_identity(spec, observed), observed.containers)
+            for container in current(spec, observed)
             if container.running
         )
         for spec in release.services
@@ -154,24 +179,31 @@ def _switch(
         if observed.starting_s > context.settings.limits.start_timeout_s:
             return Plan(failure=_NOT_ROUTED)
         return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S)
-    return Plan(_tidy(release, observed), live=True)
+    return _tidy(release, observed)
 
 
-def _tidy(release: Release, observed: Observed) -> tuple[Step, ...]:
-    keep = {
-        container.id
-        for spec in release.services
-        for container in current(spec, wanted_identity(spec, observed), observed.containers)[: spec.replicas]
-    }
+def _tidy(release: Release, observed: Observed) -> Plan:
+    """The target is live; what it replaced goes, one kind of thing after the other."""
+    keep = {container.id for spec in release.services for container in current(spec, observed)[: spec.replicas]}
     old = [container for container in observed.containers if container.id not in keep]
     if old:
-        return _removals(old, "replaced")
-    unused = sorted(set(observed.networks) - set(release.networks))
+        return Plan(_removals(old, "replaced"), live=True)
+    unused = tuple(sorted(set(observed.networks) - set(release.networks)))
     if unused:
-        return _network_removals(tuple(unused), observed, "no service uses it")
-    wanted = {spec.image for spec in release.services}
-    tags = tuple(sorted(set(observed.own_images) - wanted))
-    return (Step(Verb.UNTAG, f"{len(tags)} image tags", "of an older revision", tags),) if tags else ()
+        return Plan(_network_removals(unused, observed, "no service uses it"), live=True)
+    behind = [
+        spec
+        for spec in release.services
+        if spec.build is not None and spec.image not in observed.images and spec.image not in observed.hopeless
+    ]
+    if behind and not observed.is_quiet:
+        return Plan(look_again_s=_QUIET_S, live=True)
+    if behind:
+        cause = f"its containers were synced to {release.revision.short}"
+        return Plan(tuple(Step(Verb.CATCH_UP, spec.name, cause, (spec.name,)) for spec in behind), live=True)
+    tags = tuple(sorted(set(observed.own_images) - {spec.image for spec in release.services}))
+    untag = (Step(Verb.UNTAG, f"{len(tags)} image tags", "of an older revision", tags),) if tags else ()
+    return Plan(untag, live=True)
 
 
 def _joins(release: Release, observed: Observed, context: Context) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from agent.model.deployment import Failure
 from agent.model.observed import Container, ContainerState, Health, Observed
 from agent.model.release import Condition, Release, ServiceSpec
-from agent.planning.identity import current, outdated, wanted_identity
+from agent.planning.identity import current, outdated
 from agent.planning.plan import Step, Verb
 
 MAX_DEATHS = 4  # a container that exits this often while it starts is in a crash loop
@@ -46,7 +46,7 @@ class Stage:
 def look(release: Release, observed: Observed, *, in_progress: bool) -> Stage:
     """Judge every service of the release. `in_progress`: a deployment is going on, so an exit is its failure."""
     mine = {
-        spec.name: current(spec, wanted_identity(spec, observed), observed.containers)[: spec.replicas]
+        spec.name: current(spec, observed)[: spec.replicas]
         for spec in release.services
     }
     standing = {
@@ -181,7 +181,7 @@ def _starts(spec: ServiceSpec, containers: tuple[Container, ...], observed: Obse
     if spec.in_place:
         busy = [
             container
-            for container in outdated(spec, wanted_identity(spec, observed), observed.containers)
+            for container in outdated(spec, observed)
             if container.state in (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
         ]
         if busy:

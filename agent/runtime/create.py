@@ -20,7 +20,7 @@ from agent.model.environment import Environment
 from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
 from agent.model.observed import Observed
 from agent.model.release import Release
-from agent.planning.identity import current, wanted_identity
+from agent.planning.identity import current
 from agent.runtime.cancel import CancelToken
 from agent.runtime.ports import Compose, Git
 
@@ -74,7 +74,7 @@ def create_model(
     model = copy.deepcopy(dict(release.model))
     for spec in release.services:
         labels = model["services"][spec.name].setdefault("labels", {})
-        labels[CONFIG] = wanted_identity(spec, observed)
+        labels[CONFIG] = spec.config_hash
         labels[REVISION] = str(release.revision)
         labels[SALT] = str(environment.salt)
         labels[DEPLOYMENT] = str(deployment.id if deployment is not None else 0)
@@ -89,8 +89,8 @@ def scale(release: Release, observed: Observed, needed: Sequence[str]) -> dict[s
     counts = {}
     for spec in release.services:
         have = sum(container.service == spec.name for container in observed.containers)
-        mine = current(spec, wanted_identity(spec, observed), observed.containers)
-        counts[spec.name] = have + (max(0, spec.replicas - len(mine)) if spec.name in needed else 0)
+        missing = max(0, spec.replicas - len(current(spec, observed)))
+        counts[spec.name] = have + (missing if spec.name in needed else 0)
     return counts
 
 

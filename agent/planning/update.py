@@ -1,0 +1,73 @@
+"""From a revision that serves to the next: which services are brought up to date in place, and which get an image.
+
+The decision says what changed; this says how each service gets there with the containers and images that
+there are. In doubt a service gets a new image and new containers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from agent.model.change import Action, Decision, Verdict
+from agent.model.observed import Container, Observed
+from agent.model.release import Release, ServiceSpec
+from agent.planning.identity import current, is_configured
+
+
+class Way(Enum):
+    """How one service reaches the new revision."""
+
+    IN_PLACE = auto()  # its containers get the files, and are then marked as up to date
+    RETAG = auto()  # its image is the new revision's too
+    IMAGE = auto()  # whatever image the new revision names: built or pulled when it is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One service on its way. `containers` are those to bring up to date; `base` is the image tag to reuse."""
+
+    spec: ServiceSpec
+    way: Way
+    verdict: Verdict | None = None
+    containers: tuple[Container, ...] = ()
+    base: str = ""
+
+
+def moves(release: Release, observed: Observed) -> tuple[Move, ...]:
+    """One for each service that is not up to date. Without a decision, every service needs its image."""
+    lagging = [spec for spec in release.services if len(current(spec, observed)) < spec.replicas]
+    return tuple(_move(spec, observed.previous, observed.decision, observed) for spec in lagging)
+
+
+def _move(
+    spec: ServiceSpec, previous: Release | None, decision: Decision | None, observed: Observed
+) -> Move:
+    if previous is None or decision is None or spec.build is None:
+        return Move(spec, Way.IMAGE)
+    before = next((other for other in previous.services if other.name == spec.name), None)
+    verdict = next((one for one in decision.verdicts if one.service == spec.name), None)
+    if before is None or verdict is None or before.build != spec.build or verdict.action is Action.REBUILD:
+        return Move(spec, Way.IMAGE)
+    running = _up_to_date(before, previous, observed)
+    in_place = len(running) >= spec.replicas and before.config_hash == spec.config_hash and not verdict.recreate
+    touched = verdict.action in (Action.SYNC, Action.RESTART) or verdict.behind
+    was_touched = any(container.id in observed.synced for container in running)
+    if in_place and (touched or was_touched):
+        return Move(spec, Way.IN_PLACE, verdict, running)
+    if touched or was_touched or before.image not in observed.images:
+        return Move(spec, Way.IMAGE)
+    return Move(spec, Way.RETAG, verdict, base=before.image)
+
+
+def _up_to_date(before: ServiceSpec, previous: Release, observed: Observed) -> tuple[Container, ...]:
+    """The running containers that hold exactly the files of the revision that serves."""
+    image_id = observed.images.get(before.image)
+    return tuple(
+        container
+        for container in observed.containers
+        if container.running
+        and is_configured(before, container)
+        and observed.synced.get(container.id, previous.revision if container.image_id == image_id else None)
+        == previous.revision
+    )
