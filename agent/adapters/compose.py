@@ -32,7 +32,16 @@ _PLUGIN_DIRS = (
 )
 _NO_REMOTES = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
 _NOISE = re.compile(r'time="[^"]*" level=\w+ msg="?|^WARN.*')
-_OUR_TROUBLE = ("Cannot connect to the Docker daemon", "No such image", "pool overlaps", "Pool overlaps", "i/o timeout")
+# The engine's own words for what passes by itself: an image or network that just went, an engine that restarts.
+_OUR_TROUBLE = (
+    "Cannot connect to the Docker daemon",
+    "No such image",
+    "Pool overlaps",
+    " not found",
+    "is already in use",
+    "context deadline exceeded",
+    "i/o timeout",
+)
 _TAIL_LINES = 20
 
 

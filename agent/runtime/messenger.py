@@ -168,7 +168,7 @@ class Messenger:
             self._store.threads.keep(
                 Thread(notice.slug, notice.notice.channel, ts, told=payload["told"], well=payload["well"])
             )
-        elif notice.kind == "destroy" and self._store.environments.get(notice.slug) is None:
+        elif payload.get("gone"):
             self._store.threads.forget(notice.slug)
 
     def _again(self, item: Outgoing, wait_s: float, error: OutsideError) -> None:

@@ -24,11 +24,12 @@ _LAST_WORD_AFTER = timedelta(minutes=28)  # a message that can no longer be edit
 
 @dataclass(frozen=True, slots=True)
 class _Tiding:
-    """`final`: nothing is said after this, and the notice closes once it was sent."""
+    """`final`: nothing is said after this, and the notice closes once it was sent. `gone`: nor in the thread."""
 
     text: str
     final: bool = False
     told: Deployment | None = None
+    gone: bool = False
 
 
 class Tidings:
@@ -94,6 +95,8 @@ class Tidings:
         payload: dict[str, object] = {"notice": notice.id, "text": tiding.text, "final": tiding.final}
         if not notice.message_ts:
             payload["posts_to"] = notice.notice.channel
+        if tiding.gone:
+            payload["gone"] = True
         if tiding.told is not None:
             payload |= {"told": tiding.told.id, "well": tiding.told.phase is Phase.READY}
         self._store.outbox.put(_key(notice), payload, now=self._clock.now())
@@ -107,25 +110,31 @@ class Tidings:
         user = notice.notice.user
         subject = environment or last
         if subject is None:  # removed before anything was tried
-            return _Tiding(chat.removed(notice.slug, ""), final=True)
+            return _Tiding(chat.removed(notice.slug, ""), final=True, gone=True)
         if notice.kind == "destroy":
             if environment is None or settled:
-                return _Tiding(chat.removed(subject.branch, subject.project), final=True)
+                return _removed(subject)
             if environment.wanted is not Wanted.ABSENT:
                 return _Tiding(chat.overtaken(environment), final=True)
             return _Tiding(chat.removing(environment, user=user))
         if notice.kind == "sleep":
             return self._of_sleep(environment, subject, settled)
-        return self._of_deployment(notice, environment, last)
+        return self._of_deployment(notice, environment, subject, last)
 
     def _of_sleep(self, environment: Environment | None, subject: Environment | Deployment, settled: bool) -> _Tiding:
         if environment is None:
-            return _Tiding(chat.removed(subject.branch, subject.project), final=True)
+            return _removed(subject)
         if environment.wanted is not Wanted.ASLEEP:
             return _Tiding(chat.overtaken(environment), final=True)
         return _Tiding(chat.asleep(environment), final=True) if settled else _Tiding(chat.falling_asleep(environment))
 
-    def _of_deployment(self, notice: OpenNotice, environment: Environment | None, last: Deployment | None) -> _Tiding:
+    def _of_deployment(
+        self,
+        notice: OpenNotice,
+        environment: Environment | None,
+        subject: Environment | Deployment,
+        last: Deployment | None,
+    ) -> _Tiding:
         """A deploy, redeploy or wake ends with the first deployment that ended since and is as new as was asked."""
         if last is not None and last.finished_at is not None and last.finished_at >= notice.opened_at:
             if last.phase is Phase.FAILED and _answers(last, notice, environment):
@@ -134,8 +143,7 @@ class Tidings:
                 took_s = (last.finished_at - notice.opened_at).total_seconds()
                 return _Tiding(chat.live(last, url=self._url(last), took_s=took_s), final=True, told=last)
         if environment is None:
-            branch, project = (last.branch, last.project) if last is not None else (str(notice.slug), "")
-            return _Tiding(chat.removed(branch, project), final=True)
+            return _removed(subject)
         if environment.wanted is not Wanted.RUNNING:
             return _Tiding(chat.overtaken(environment), final=True)
         phase = last.phase if last is not None else Phase.QUEUED
@@ -147,19 +155,11 @@ class Tidings:
     def _tell_thread(self, thread: Thread, environment: Environment | None, last: Deployment | None) -> None:
         """Nobody waits, but somebody asked once: pushes that fail, the recovery after one, and the end."""
         if environment is None:
-            if last is not None:
+            if last is not None and any(one.phase is Phase.READY for one in self._ended(thread)):
                 self._put_into(thread, "end", chat.removed(last.branch, last.project))
             self._store.threads.forget(thread.slug)
             return
-        redact = redactor(self._settings())
-        ended = next(
-            (
-                chat.redacted(deployment, redact)
-                for deployment in self._store.deployments.history(thread.slug, 10)
-                if deployment.phase in (Phase.READY, Phase.FAILED)
-            ),
-            None,
-        )
+        ended = next(iter(self._ended(thread)), None)
         if ended is None or ended.id <= thread.told:
             return
         well = ended.phase is Phase.READY
@@ -169,6 +169,12 @@ class Tidings:
         elif not well:
             self._put_into(thread, str(ended.id), self._failed(ended, environment))
         self._store.threads.keep(replace(thread, told=ended.id, well=well))
+
+    def _ended(self, thread: Thread) -> list[Deployment]:
+        """What came of the last attempts, the newest first."""
+        redact = redactor(self._settings())
+        history = self._store.deployments.history(thread.slug, 20)
+        return [chat.redacted(one, redact) for one in history if one.phase in (Phase.READY, Phase.FAILED)]
 
     def _put_into(self, thread: Thread, name: str, text: str) -> None:
         payload = {"channel": thread.channel, "thread": thread.message_ts, "text": text}
@@ -181,6 +187,10 @@ class Tidings:
     def _url(self, deployment: Deployment) -> str:
         settings = self._settings()
         return deployment.url or settings.url(settings.hostname(deployment.slug))
+
+
+def _removed(subject: Environment | Deployment) -> _Tiding:
+    return _Tiding(chat.removed(subject.branch, subject.project), final=True, gone=True)
 
 
 def _key(notice: OpenNotice) -> str:

@@ -37,7 +37,7 @@ DEFECTS = {
         {"Dockerfile": "FROM busybox:1.37\nCOYP www /www\n"}, says="COYP", service="web"
     ),
     "an-unhealthy-service": Defect(
-        compose("    healthcheck: {test: ['CMD', 'false'], interval: 1s, retries: 2}\n"),
+        compose("    healthcheck: {test: ['CMD', 'false'], interval: 1s, retries: 1}\n"),
         says="unhealthy",
         service="web",
     ),

@@ -472,6 +472,18 @@ class TestAsAnAgentThatIsNotRoot:
         self.bring(world, [])
         assert (folder / "src/app.py").read_text() == "two"
 
+    def test_what_lies_in_a_folder_that_only_root_may_enter_is_kept(self, world: GitWorld, folder: Path) -> None:
+        """Git cannot see it, so it says nothing of it before it fails."""
+        closed = folder / "src" / "later"
+        closed.mkdir()
+        (closed / "page.html").write_text("root's")
+        closed.chmod(0o700)
+        (folder / "src").chmod(0o500)
+        world.repository.commit("main", {"src/later/page.html": "theirs"})
+        ref = self.bring(world, [])
+        assert (closed / "page.html").read_text() == "theirs"
+        assert kept(world, ref, "src/later/page.html") == "root's"
+
     def test_edits_by_root_that_only_root_can_read_are_kept(self, world: GitWorld, folder: Path) -> None:
         edited = folder / "src/app.py"
         edited.write_text("edited")

@@ -426,6 +426,28 @@ def test_a_confirmed_destroy_is_told_to_its_end(kind, request, slack):
     assert not any(one.blocks for one in slack.visible())
 
 
+def test_a_destroy_is_told_once_even_when_its_row_goes_after_the_message(stage, slack):
+    person, question = destroy_question(stage, slack)
+    person.clicks(question, "Destroy it")
+    environment = stage.environment("feature/x")
+    stage.notifier.settled(environment, "destroy")
+    stage.work(2)
+    stage.store.environments.delete(environment.slug)
+    stage.work(120)
+    stage.work(120)
+    assert len([one for one in slack.visible() if "was removed" in one.text]) == 1
+
+
+def test_a_branch_that_never_was_is_told_once_and_its_removal_is_no_news(stage, slack):
+    asked(stage, "deploy feature/z in shop")
+    stage.finish("feature/z", Failure(code="no-such-branch", message="No branch `feature/z` in shop."))
+    stage.store.environments.delete(stage.environment("feature/z").slug)
+    stage.work(120)
+    stage.work(120)
+    [message] = slack.visible()
+    assert "No branch `feature/z` in shop." in message.text
+
+
 def test_a_destroy_that_ended_while_the_agent_died_is_told_after_the_restart(stage, slack):
     person, question = destroy_question(stage, slack)
     person.clicks(question, "Destroy it")

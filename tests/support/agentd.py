@@ -68,14 +68,14 @@ class Agentd:
         self.log_path = self.base_dir / "agent.log"
         self.socket_path = self.base_dir / "agent.sock"
         self._user = NOBODY if os.geteuid() == 0 else None
-        self._docker = docker.from_env(timeout=120)
+        self.docker = docker.from_env(timeout=120)
         self._process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, Any] = {
             "domain": self.domain,
             "instance": self.instance,
             "state_dir": str(self.state_dir),
             "server": {"socket": str(self.socket_path)},
-            "docker": {"address_pool": free_pool(self._docker)},
+            "docker": {"address_pool": free_pool(self.docker)},
             "traefik": {"address": "127.0.0.1", "http_port": self.port, **(traefik or {})},
             "limits": {"poll_interval_s": 0.5, "repair_interval_s": 30, **(limits or {})},
             "forges": {"github": {"webhook_secret_file": self._secret("webhook", WEBHOOK_SECRET)}},
@@ -167,12 +167,12 @@ class Agentd:
             self.kill9()
         self.remove_objects()
         self._remove_folder()
-        self._docker.close()
+        self.docker.close()
 
     def remove_objects(self) -> None:
         """Every container, network, volume and image with this instance's label."""
         mine = {"label": f"{INSTANCE_LABEL}={self.instance}"}
-        api = self._docker.api
+        api = self.docker.api
         for container in api.containers(all=True, filters=mine):
             with contextlib.suppress(NotFound, APIError):
                 api.remove_container(container["Id"], v=True, force=True)
@@ -261,7 +261,7 @@ class Agentd:
         """Containers of one environment, the engine's own list."""
         labels = [f"{INSTANCE_LABEL}={self.instance}", f"{SLUG_LABEL}={slug}"]
         labels += [f"butai.service={service}"] if service else []
-        return self._docker.api.containers(all=True, filters={"label": labels})
+        return self.docker.api.containers(all=True, filters={"label": labels})
 
     def checkout(self, slug: str) -> Path:
         """The worktree of one environment."""
@@ -273,7 +273,7 @@ class Agentd:
         labelled = {"label": [f"{INSTANCE_LABEL}={self.instance}", f"{SLUG_LABEL}={slug}"]}
         composed = {"label": f"com.docker.compose.project={self.instance}-{slug}"}
         found = self._objects(labelled) + self._objects(composed)
-        found += [f"image {one['RepoTags']}" for one in self._docker.api.images(name=f"{self.instance}/{slug}/*")]
+        found += [f"image {one['RepoTags']}" for one in self.docker.api.images(name=f"{self.instance}/{slug}/*")]
         names = {slug, f"{self.instance}.{slug}.yml"}
         found += [f"file {path}" for path in self.state_dir.rglob("*") if path.name in names]
         return sorted(set(found))
@@ -284,7 +284,7 @@ class Agentd:
 
     def all_containers(self) -> list[dict[str, Any]]:
         """Those of every environment, and Traefik's."""
-        return self._docker.api.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"})
+        return self.docker.api.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"})
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
@@ -292,7 +292,7 @@ class Agentd:
     # -- details ---------------------------------------------------------------------------------------------------
 
     def _objects(self, filters: Mapping[str, Any]) -> list[str]:
-        api = self._docker.api
+        api = self.docker.api
         found = [f"container {one['Names'][0]}" for one in api.containers(all=True, filters=filters)]
         found += [f"network {one['Name']}" for one in api.networks(filters=filters)]
         found += [f"volume {one['Name']}" for one in api.volumes(filters=filters)["Volumes"] or ()]
@@ -356,7 +356,7 @@ class Agentd:
             mount = f"{self.base_dir}:/base"
             labels = {INSTANCE_LABEL: self.instance}
             argv = ["find", "/base", "-mindepth", "1", "-maxdepth", "1", "-exec", "rm", "-rf", "--", "{}", "+"]
-            self._docker.containers.run("busybox:1.37", argv, volumes=[mount], remove=True, labels=labels)
+            self.docker.containers.run("busybox:1.37", argv, volumes=[mount], remove=True, labels=labels)
             shutil.rmtree(self.base_dir)
 
 

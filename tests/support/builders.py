@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 
@@ -98,6 +98,7 @@ class Builders:
     """The Engine API and the Compose plugin, building the same repository under two tags."""
 
     def __init__(self, scratch_dir: Path) -> None:
+        self.scratch_dir = scratch_dir
         self.client = docker.APIClient(HOST)
         self.engine = DockerEngine(HOST, "tests", scratch_dir=scratch_dir)
         self.compose = ComposeCli(HOST)
@@ -149,7 +150,7 @@ class Builders:
 
     def image(self, tag: str) -> Image:
         """Everything about an image but its history."""
-        inspected = self.client.inspect_image(tag)
+        inspected = cast("Any", self.client).inspect_image(tag)
         config = dict(inspected["Config"])
         config["Labels"] = {
             name: value
@@ -172,7 +173,7 @@ class Builders:
         self.client.close()
 
     def _files(self, container: str) -> dict[str, tuple[object, ...]]:
-        files = {}
+        files: dict[str, tuple[object, ...]] = {}
         with tempfile.TemporaryFile() as file:
             for chunk in self.client.export(container):
                 file.write(chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool
@@ -47,18 +47,21 @@ def ensure_network(client: Client, spec: NetworkSpec) -> None:
 def ensure_container(client: Client, spec: ContainerSpec) -> None:
     """Leave a running container alone that carries the same configuration hash; start or replace any other."""
     with client.asking(f"run {spec.name}"):
-        listed = client.api.containers(all=True, filters={"name": f"^/{spec.name}$"})
-        if listed:
-            present = decode.container(listed[0])
-            if present.labels.get(CONFIG) == spec.labels.get(CONFIG) and spec.network in decode.joined(listed[0]):
-                if present.state == "paused":
-                    client.api.unpause(present.id)
-                elif not present.running:
-                    client.api.start(present.id)
+        # An inspect, for once: for a moment after a stop the list still says "running".
+        try:
+            present = cast("Any", client.api).inspect_container(spec.name)
+        except NotFound:
+            present = None
+        if present is not None:
+            same = present["Config"]["Labels"].get(CONFIG) == spec.labels.get(CONFIG)
+            if same and spec.network in decode.joined(present):
+                if present["State"]["Paused"]:
+                    client.api.unpause(present["Id"])
+                client.api.start(present["Id"])  # running already is fine
                 return
             with contextlib.suppress(NotFound):
-                client.api.stop(present.id, timeout=_STOP_S)
-                client.api.remove_container(present.id, v=True, force=True)
+                client.api.stop(present["Id"], timeout=_STOP_S)
+                client.api.remove_container(present["Id"], v=True, force=True)
         client.api.start(pull.create(client, _body(spec), name=spec.name, version=_version(client)))
 
 

@@ -187,6 +187,8 @@ class Checkout:
         for path in self._names_between(old, target, "--diff-filter=A"):
             for place in (*reversed(Path(path).parents[:-1]), Path(path)):
                 there = self._directory / place
+                if not os.access(there.parent, os.X_OK, effective_ids=True) and there.parent.exists():
+                    self._take_over([there.parent])
                 if os.path.lexists(there) and (place == Path(path) or not there.is_dir() or there.is_symlink()):
                     found[str(place)] = True
                     break
@@ -208,10 +210,13 @@ class Checkout:
         """
         found: set[Path] = set()
         for path in paths:
-            place = self._directory / path
-            while place != self._directory and not (place.is_dir() and not place.is_symlink()):
-                place = place.parent
-            if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+            place = self._directory
+            for name in Path(path).parts:  # from above: one cannot look into a folder that is not ours
+                inner = place / name
+                if not _is_ours(place) or inner.is_symlink() or not inner.is_dir():
+                    break
+                place = inner
+            if not _is_ours(place):
                 found.add(place)
         outer = [place for place in found if not any(parent in found for parent in place.parents)]
         return outer if 0 < len(outer) <= _MOST_TAKEN_OVER else [self._directory]
@@ -297,6 +302,10 @@ def replace_text(path: Path, text: str) -> None:
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
         file.write(text)
     beside.replace(path)
+
+
+def _is_ours(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _denied(done: process.Completed) -> bool:
