@@ -19,7 +19,7 @@ from agent import config, logs
 from agent.adapters import host, lock, probe, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
-from agent.adapters.docker import DockerEngine
+from agent.adapters.docker import DockerEngine, Recipes
 from agent.adapters.git import GitMirrors
 from agent.adapters.slack import Slack
 from agent.adapters.traefik import Traefik
@@ -33,8 +33,10 @@ from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
+from agent.runtime.decider import Decider
 from agent.runtime.executor import Executor
 from agent.runtime.inspect import Inspector
+from agent.runtime.livesync import Livesync
 from agent.runtime.notifier import Notifier
 from agent.runtime.observer import Observer
 from agent.runtime.operations import Operations
@@ -173,6 +175,12 @@ class Daemon:
         self.refresher = Refresher(
             git=self.git, store=self.store, clock=self._clock, notifier=self.notifier, poke=self._poke
         )
+        builder = Builder(
+            settings=self.settings, git=self.git, engine=self.engine, compose=self.compose, reader=self.reader
+        )
+        livesync = Livesync(
+            git=self.git, engine=self.engine, store=self.store, attempts=self.attempts, clock=self._clock
+        )
         self.observer = Observer(
             settings=self.settings,
             git=self.git,
@@ -182,6 +190,10 @@ class Daemon:
             attempts=self.attempts,
             clock=self._clock,
             probe=probe.accepts,
+            store=self.store,
+            decider=Decider(git=self.git, recipes=Recipes()),
+            builder=builder,
+            livesync=livesync,
         )
         executor = Executor(
             settings=self.settings,
@@ -191,9 +203,8 @@ class Daemon:
             edge=self.edge,
             reader=self.reader,
             refresher=self.refresher,
-            builder=Builder(
-                settings=self.settings, git=self.git, engine=self.engine, compose=self.compose, reader=self.reader
-            ),
+            builder=builder,
+            livesync=livesync,
             creator=Creator(settings=self.settings, git=self.git, compose=self.compose),
             attempts=self.attempts,
         )

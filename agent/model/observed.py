@@ -79,6 +79,7 @@ class Observed:
     decision: Decision | None = None  # what the way from there to the target takes
     release_saved: bool = True  # false: `release` was derived from `previous` and is not on disk yet
     synced: Mapping[str, Revision] = field(default_factory=dict)  # container id -> whose files it was brought up to
+    unfit: frozenset[str] = frozenset()  # services whose containers could not take the target's files
     is_quiet: bool = False  # nothing was synced for some seconds
     hopeless: frozenset[str] = frozenset()  # image tags that could not be built in the background
     started: frozenset[str] = frozenset()  # containers that this deployment has started

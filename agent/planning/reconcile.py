@@ -23,7 +23,7 @@ MAX_REPAIRS = 5  # crashed containers are started again this often, then a perso
 _PROBE_AGAIN_S = 0.015
 _HEALTH_AGAIN_S = 0.1
 _IDLE_AGAIN_S = 5.0
-_QUIET_S = 5.0  # after the last sync, before images are built that lag behind
+QUIET_S = 5.0  # after the last sync, before images are built that lag behind
 _NOT_ROUTED = Failure(
     code="route-not-served",
     message="The containers are ready, but Traefik does not serve the route.",
@@ -42,6 +42,9 @@ class Context:
 
 def plan(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
     """What to do next so that the world matches the wish; empty when it does."""
+    before = first(environment)
+    if before is not None:
+        return before
     if environment.wanted is Wanted.ABSENT:
         return _absent(environment, observed)
     if environment.wanted is Wanted.ASLEEP:
@@ -50,8 +53,6 @@ def plan(environment: Environment, deployment: Deployment | None, observed: Obse
 
 
 def _running(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
-    if environment.needs_fetch and not (environment.pinned and environment.revision is not None):
-        return Plan((Step(Verb.FETCH, environment.branch, "somebody asked, or a push was seen"),))
     target = environment.target(context.fingerprint)
     if target is None:
         return _nothing_good(environment, observed, context)
@@ -197,7 +198,7 @@ def _tidy(release: Release, observed: Observed) -> Plan:
         if spec.build is not None and spec.image not in observed.images and spec.image not in observed.hopeless
     ]
     if behind and not observed.is_quiet:
-        return Plan(look_again_s=_QUIET_S, live=True)
+        return Plan(look_again_s=QUIET_S, live=True)
     if behind:
         cause = f"its containers were synced to {release.revision.short}"
         return Plan(tuple(Step(Verb.CATCH_UP, spec.name, cause, (spec.name,)) for spec in behind), live=True)

@@ -50,7 +50,12 @@ def _move(
     if before is None or verdict is None or before.build != spec.build or verdict.action is Action.REBUILD:
         return Move(spec, Way.IMAGE)
     running = _up_to_date(before, previous, observed)
-    in_place = len(running) >= spec.replicas and before.config_hash == spec.config_hash and not verdict.recreate
+    in_place = (
+        len(running) >= spec.replicas
+        and before.config_hash == spec.config_hash
+        and not verdict.recreate
+        and spec.name not in observed.unfit
+    )
     touched = verdict.action in (Action.SYNC, Action.RESTART) or verdict.behind
     was_touched = any(container.id in observed.synced for container in running)
     if in_place and (touched or was_touched):

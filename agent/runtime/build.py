@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Semaphore
 
 from agent.config import Settings
-from agent.errors import CancelledError, SessionNeeded
+from agent.errors import CancelledError, DeployError, SessionNeeded
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
 from agent.model.release import BuildSpec, Release, ServiceSpec
@@ -33,6 +33,7 @@ class Builder:
         self._engine = engine
         self._compose = compose
         self._reader = reader
+        self._hopeless: set[str] = set()
         self._slots = Semaphore(settings().limits.builds)
 
     def build(
@@ -58,6 +59,18 @@ class Builder:
         finally:
             log.close()
             self._slots.release()
+
+    def catch_up(self, environment: Environment, release: Release, spec: ServiceSpec, *, cancel: CancelToken) -> None:
+        """Build an image that nobody waits for. One that fails is not tried again for this revision by this process."""
+        try:
+            self.build(environment, release, spec, None, cancel=cancel)
+        except DeployError:
+            self._hopeless.add(spec.image)
+            raise
+
+    def hopeless(self) -> frozenset[str]:
+        """Image tags that could not be built in the background."""
+        return frozenset(self._hopeless)
 
     def pull(self, release: Release, spec: ServiceSpec, deployment: Deployment | None, *, cancel: CancelToken) -> None:
         """Pull an image that the compose file names and this host lacks."""

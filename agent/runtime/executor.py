@@ -14,6 +14,7 @@ from threading import BoundedSemaphore
 
 from agent.config import Settings
 from agent.errors import CancelledError, DeployError, StateError
+from agent.model.change import Action
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Observed
@@ -23,6 +24,7 @@ from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
 from agent.runtime.cancel import CancelToken
 from agent.runtime.create import Creator
+from agent.runtime.livesync import Livesync
 from agent.runtime.ports import Edge, Engine, Git
 from agent.runtime.reader import Reader
 from agent.runtime.refresh import Refresher
@@ -69,6 +71,7 @@ class Executor:
         reader: Reader,
         refresher: Refresher,
         builder: Builder,
+        livesync: Livesync,
         creator: Creator,
         attempts: Attempts,
     ) -> None:
@@ -80,6 +83,7 @@ class Executor:
         self._reader = reader
         self._refresher = refresher
         self._builder = builder
+        self._livesync = livesync
         self._creator = creator
         self._attempts = attempts
         self._starts = BoundedSemaphore(8)  # runc is CPU bound: more at once only queue inside the engine
@@ -88,6 +92,10 @@ class Executor:
             Verb.READ: self._read,
             Verb.BUILD: self._build,
             Verb.PULL: self._pull,
+            Verb.TAG: self._tag,
+            Verb.ADOPT: self._adopt,
+            Verb.SYNC: self._sync,
+            Verb.CATCH_UP: self._catch_up,
             Verb.CHECKOUT: self._checkout,
             Verb.CREATE: self._create,
             Verb.START: self._start,
@@ -155,6 +163,35 @@ class Executor:
             self._builder.pull(scene.release, spec, scene.deployment, cancel=scene.cancel)
         return f"pulled {spec.image}"
 
+    def _tag(self, scene: Scene, step: Step) -> str:
+        source, target = step.targets
+        self._engine.tag(source, target)
+        return ""
+
+    def _adopt(self, scene: Scene, step: Step) -> str:
+        self._reader.adopt(scene.environment, scene.release)
+        decision = scene.observed.decision
+        is_idle = decision is not None and all(one.action is Action.NOTHING for one in decision.verdicts)
+        return "nothing to do: no service uses what changed" if is_idle else ""
+
+    def _sync(self, scene: Scene, step: Step) -> str:
+        decision = scene.observed.decision
+        if decision is None:
+            return ""
+        spec = scene.release.service(step.subject)
+        return self._livesync.apply(
+            scene.environment,
+            spec,
+            decision.verdict(spec.name),
+            step.targets,
+            revision=scene.release.revision,
+        )
+
+    def _catch_up(self, scene: Scene, step: Step) -> str:
+        spec = scene.release.service(step.targets[0])
+        self._builder.catch_up(scene.environment, scene.release, spec, cancel=scene.cancel)
+        return ""
+
     def _checkout(self, scene: Scene, step: Step) -> str:
         environment = scene.environment
         kept = self._git.checkout(environment.project, environment.slug, scene.release.revision)
@@ -206,6 +243,7 @@ class Executor:
     def _remove(self, scene: Scene, step: Step) -> str:
         self._engine.stop(step.targets[0], grace_s=self._grace(scene, step.targets[0]))
         self._engine.remove(step.targets[0])
+        self._store.synced.forget(step.targets)
         return ""
 
     def _untag(self, scene: Scene, step: Step) -> str:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from agent.config import Settings
 from agent.model.environment import Environment, Wanted
+from agent.model.change import Decision
 from agent.model.labels import INSTANCE, SLUG
+from agent.model.names import Revision, Slug
 from agent.model.observed import Container, Observed
 from agent.model.release import Release
 from agent.model.route import Backend, RouteTable
-from agent.planning.reconcile import Context
+from agent.planning.adopt import adopted
+from agent.planning.reconcile import QUIET_S, Context
 from agent.planning.rollout import routed_port
 from agent.runtime.attempts import Attempts
+from agent.runtime.build import Builder
+from agent.runtime.decider import Decider
+from agent.runtime.livesync import Livesync
 from agent.runtime.ports import Clock, Edge, Engine, Git, Probe
 from agent.runtime.reader import Reader
+from agent.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    release: Release | None
+    previous: Release | None = None
+    decision: Decision | None = None
+    is_saved: bool = True
 
 
 class Observer:
@@ -31,6 +47,10 @@ class Observer:
         attempts: Attempts,
         clock: Clock,
         probe: Probe,
+        store: Store,
+        decider: Decider,
+        builder: Builder,
+        livesync: Livesync,
     ) -> None:
         self._settings = settings
         self._git = git
@@ -40,6 +60,10 @@ class Observer:
         self._attempts = attempts
         self._clock = clock
         self._probe = probe
+        self._store = store
+        self._decider = decider
+        self._builder = builder
+        self._livesync = livesync
 
     def context(self, environment: Environment) -> Context:
         """What the plan needs beside the snapshot."""
@@ -50,16 +74,36 @@ class Observer:
 
     def release(self, environment: Environment) -> Release | None:
         """The prepared release of the revision to converge on, if it was read already."""
-        context = self.context(environment)
-        target = environment.target(context.fingerprint)
+        target = self._target(environment)
         return None if target is None else self._reader.load(environment, target)
+
+    def _target(self, environment: Environment) -> Revision | None:
+        return environment.target(self.context(environment).fingerprint)
+
+    def _way(self, environment: Environment) -> _Way:
+        """The release to converge on, and how it differs from the one that serves."""
+        target, release = self._target(environment), self.release(environment)
+        serves = environment.deployed_revision
+        if target is None or serves is None or serves == target or environment.salt != environment.deployed_salt:
+            return _Way(release)
+        previous = self._reader.load(environment, serves)
+        if previous is None:
+            return _Way(release)
+        if release is None:
+            decision = self._decider.decide(environment, previous, target, None)
+            if decision.reread:
+                return _Way(None)
+            derived = adopted(previous, target)
+            return _Way(derived, previous, decision if derived is not None else None, is_saved=derived is None)
+        return _Way(release, previous, self._decider.decide(environment, previous, target, release))
 
     def observe(self, environment: Environment, *, probing: bool) -> Observed:
         """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well."""
         settings = self._settings()
         slug = environment.slug
         labels = {INSTANCE: settings.instance, SLUG: slug}
-        release = None if environment.wanted is Wanted.ABSENT else self.release(environment)
+        way = _Way(None) if environment.wanted is Wanted.ABSENT else self._way(environment)
+        release = way.release
         containers = self._engine.containers(labels)
         own_images = self._engine.images(labels)
         images = dict(own_images)
@@ -82,10 +126,22 @@ class Observer:
             listening=listening,
             confirmed=probing and self._confirmed(routed),
             has_files=self._reader.has_files(slug) or self._git.checkout_dir(environment.project, slug).exists(),
+            previous=way.previous,
+            decision=way.decision,
+            release_saved=way.is_saved,
+            synced=self._store.synced.of(slug),
+            unfit=self._livesync.unfit(slug, release.revision) if release is not None else frozenset(),
+            is_quiet=self._is_quiet(slug),
+            hopeless=self._builder.hopeless(),
             started=started,
             deaths=deaths,
             starting_s=starting_s,
         )
+
+    def _is_quiet(self, slug: Slug) -> bool:
+        """Whether it is time for work that nobody waits for."""
+        last_at = self._store.synced.last_at(slug)
+        return last_at is None or (self._clock.now() - last_at).total_seconds() >= QUIET_S
 
     def _listening(self, release: Release | None, containers: Sequence[Container]) -> frozenset[str]:
         """Containers whose routed port accepts a connection, asked from the host side of their network."""

@@ -11,10 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.model.change import Change
 from agent.model.deployment import Commit
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container
-from agent.model.release import BuildSpec
+from agent.model.release import BuildSpec, ExecHook
+from agent.model.sync import FileContent, SyncReport
 from agent.model.route import RouteTable
 
 
@@ -81,6 +83,14 @@ class Git(Protocol):
 
     def archive(self, project: str, revision: Revision, *, under: str = "") -> Generator[bytes]:
         """`git archive` as tar chunks, paths relative to `under`. Closing the iterator ends the process."""
+        ...
+
+    def changes(self, project: str, old: Revision, new: Revision) -> tuple[Change, ...]:
+        """What differs between two revisions; a rename is a deletion and an addition."""
+        ...
+
+    def blobs(self, project: str, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The contents of objects, by their ids."""
         ...
 
     def checkout(self, project: str, slug: Slug, revision: Revision) -> str:
@@ -172,6 +182,20 @@ class Engine(Protocol):
         ...
 
     def pull(self, reference: str, *, platform: str, on_line: Callable[[str], None], cancel: Cancel) -> str: ...
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image one more name."""
+        ...
+
+    def sync(self, container: str, files: Sequence[FileContent]) -> SyncReport:
+        """Make paths of a running container hold this, each in one instant. NeedsRebuild when it cannot be done."""
+        ...
+
+    def execute(self, container: str, hook: ExecHook) -> tuple[int, list[str]]:
+        """Run a command in it; its exit status and what it said, within a minute."""
+        ...
+
+    def restart(self, container: str, *, grace_s: float) -> None: ...
 
     def untag(self, reference: str) -> None: ...
 

@@ -85,6 +85,11 @@ class Reader:
         fingerprint = self._settings().fingerprint(environment.project)
         return self._releases.load(environment.slug, revision, fingerprint=fingerprint, salt=environment.salt)
 
+    def adopt(self, environment: Environment, release: Release) -> None:
+        """Keep a release that was derived from the one before, as if it had been read."""
+        fingerprint = self._settings().fingerprint(environment.project)
+        self._releases.save(release, fingerprint=fingerprint, salt=environment.salt)
+
     @contextlib.contextmanager
     def build_model(self, environment: Environment, release: Release, spec: ServiceSpec) -> Iterator[Path]:
         """A compose file that builds one service, beside the files of the revision, for as long as it is needed."""

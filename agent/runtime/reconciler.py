@@ -32,7 +32,9 @@ _PHASES = {
     Verb.READ: Phase.BUILDING,
     Verb.BUILD: Phase.BUILDING,
     Verb.PULL: Phase.BUILDING,
+    Verb.TAG: Phase.BUILDING,
     Verb.CHECKOUT: Phase.BUILDING,
+    Verb.SYNC: Phase.STARTING,
     Verb.CREATE: Phase.STARTING,
     Verb.START: Phase.STARTING,
     Verb.UNPAUSE: Phase.STARTING,
@@ -77,8 +79,12 @@ class Reconciler:
 
     def _look(self, environment: Environment, cancel: CancelToken) -> float | None:
         deployment = self._store.deployments.current(environment.slug)
-        observed = self._observer.observe(environment, probing=deployment is not None)
-        plan = reconcile.plan(environment, deployment, observed, self._observer.context(environment))
+        context = self._observer.context(environment)
+        plan = reconcile.first(environment)
+        observed = Observed()
+        if plan is None:
+            observed = self._observer.observe(environment, probing=deployment is not None)
+            plan = reconcile.plan(environment, deployment, observed, context)
         if plan.failure is not None and deployment is not None:
             self._fail(environment, deployment, observed, plan.failure)
             return 0.0

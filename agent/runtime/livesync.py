@@ -1,0 +1,101 @@
+"""Brings running containers up to date in place: files, then a restart or a command where a rule asks for one.
+
+What was done is remembered per container: when the container goes, its files are gone too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+
+from agent.errors import DeployError, NeedsRebuild
+from agent.model.change import FileSync, Verdict
+from agent.model.environment import Environment
+from agent.model.names import Revision, Slug
+from agent.model.release import ServiceSpec
+from agent.model.sync import FileContent
+from agent.runtime.attempts import Attempts
+from agent.runtime.ports import Clock, Engine, Git
+from agent.store import Store
+
+_TAIL_LINES = 25
+
+
+class Livesync:
+    """Safe to repeat: a crash between copying and remembering copies the same files once more."""
+
+    def __init__(self, *, git: Git, engine: Engine, store: Store, attempts: Attempts, clock: Clock) -> None:
+        self._git = git
+        self._engine = engine
+        self._store = store
+        self._attempts = attempts
+        self._clock = clock
+        self._lock = Lock()
+        self._unfit: dict[Slug, tuple[Revision, set[str]]] = {}
+
+    def apply(
+        self,
+        environment: Environment,
+        spec: ServiceSpec,
+        verdict: Verdict,
+        containers: Sequence[str],
+        *,
+        revision: Revision,
+    ) -> str:
+        """Do what `verdict` says to each container and mark it; in words, what was done.
+
+        Where a container cannot take the files, nothing is marked and the next plan builds an image instead.
+        DeployError when a command that a rule asks for fails.
+        """
+        try:
+            files = self._contents(environment.project, verdict.files)
+            for container in containers:
+                self._bring_up(environment, spec, verdict, container, files)
+        except NeedsRebuild:
+            self._remember_unfit(environment.slug, spec.name, revision)
+            return ""
+        self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
+        return "" if not (verdict.files or verdict.restart or verdict.execs) else verdict.summary
+
+    def unfit(self, slug: Slug, revision: Revision) -> frozenset[str]:
+        """Services whose containers could not take the files of `revision`."""
+        with self._lock:
+            known, services = self._unfit.get(slug, (None, set()))
+            return frozenset(services) if known == revision else frozenset()
+
+    def _bring_up(
+        self,
+        environment: Environment,
+        spec: ServiceSpec,
+        verdict: Verdict,
+        container: str,
+        files: Sequence[FileContent],
+    ) -> None:
+        if files:
+            self._engine.sync(container, files)
+        if verdict.restart:
+            self._attempts.started(environment.slug, container)
+            self._engine.restart(container, grace_s=spec.stop_grace_s)
+        for hook in verdict.execs:
+            status, output = self._engine.execute(container, hook)
+            if status:
+                raise DeployError(
+                    f"`{' '.join(hook.command)}` ended with status {status} in service `{spec.name}`.",
+                    hint="`develop.watch` asks for it after files were copied; its last lines say why it failed.",
+                    code="exec-failed",
+                    service=spec.name,
+                    log_tail=tuple(output[-_TAIL_LINES:]),
+                )
+
+    def _contents(self, project: str, files: Iterable[FileSync]) -> tuple[FileContent, ...]:
+        wanted = tuple(files)
+        blobs = self._git.blobs(project, [file.blob for file in wanted if file.blob])
+        return tuple(
+            FileContent(file.target, file.mode, blobs[file.blob]) if file.blob else FileContent(file.target, "")
+            for file in wanted
+        )
+
+    def _remember_unfit(self, slug: Slug, service: str, revision: Revision) -> None:
+        with self._lock:
+            known, services = self._unfit.get(slug, (None, set()))
+            self._unfit[slug] = (revision, {*services, service} if known == revision else {service})
