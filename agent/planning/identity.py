@@ -48,9 +48,7 @@ def outdated(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
     """The service's containers that something else replaces."""
     wanted = {container.id for container in current(spec, observed)}
     return tuple(
-        container
-        for container in observed.containers
-        if container.service == spec.name and container.id not in wanted
+        container for container in observed.containers if container.service == spec.name and container.id not in wanted
     )
 
 

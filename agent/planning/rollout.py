@@ -45,10 +45,7 @@ class Stage:
 
 def look(release: Release, observed: Observed, *, in_progress: bool) -> Stage:
     """Judge every service of the release. `in_progress`: a deployment is going on, so an exit is its failure."""
-    mine = {
-        spec.name: current(spec, observed)[: spec.replicas]
-        for spec in release.services
-    }
+    mine = {spec.name: current(spec, observed)[: spec.replicas] for spec in release.services}
     standing = {
         spec.name: _standing(spec, mine[spec.name], release, observed, in_progress=in_progress)
         for spec in release.services

@@ -40,9 +40,7 @@ def moves(release: Release, observed: Observed) -> tuple[Move, ...]:
     return tuple(_move(spec, observed.previous, observed.decision, observed) for spec in lagging)
 
 
-def _move(
-    spec: ServiceSpec, previous: Release | None, decision: Decision | None, observed: Observed
-) -> Move:
+def _move(spec: ServiceSpec, previous: Release | None, decision: Decision | None, observed: Observed) -> Move:
     if previous is None or decision is None or spec.build is None:
         return Move(spec, Way.IMAGE)
     before = next((other for other in previous.services if other.name == spec.name), None)

@@ -44,9 +44,7 @@ class Decider:
         self._known: dict[Slug, tuple[tuple[Revision, Revision, bool], Decision]] = {}
         self._texts: dict[tuple[str, str, str], str | None] = {}
 
-    def decide(
-        self, environment: Environment, previous: Release, target: Revision, after: Release | None
-    ) -> Decision:
+    def decide(self, environment: Environment, previous: Release, target: Revision, after: Release | None) -> Decision:
         """The verdicts for the way from `previous` to `target`; in doubt everything is made anew.
 
         `after` is the release of the target if its compose model was read again.
@@ -113,9 +111,7 @@ def _all_anew(release: Release, why: str) -> Decision:
 class _Facts:
     """The facts of one revision, each looked up when it is asked for first."""
 
-    def __init__(
-        self, decider: Decider, project: str, release: Release, revision: Revision, changed: set[str]
-    ) -> None:
+    def __init__(self, decider: Decider, project: str, release: Release, revision: Revision, changed: set[str]) -> None:
         self._decider = decider
         self._project = project
         self._builds: dict[str, BuildSpec] = {spec.name: spec.build for spec in release.services if spec.build}
@@ -149,5 +145,3 @@ class _Facts:
 
     def _text(self, path: str) -> str | None:
         return self._decider.text(self._project, self._revision, path, is_changed=path in self._changed)
-
-

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.config import Settings
-from agent.model.environment import Environment, Wanted
 from agent.model.change import Decision
+from agent.model.environment import Environment, Wanted
 from agent.model.labels import INSTANCE, SLUG
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container, Observed

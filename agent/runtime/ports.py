@@ -16,8 +16,8 @@ from agent.model.deployment import Commit
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container
 from agent.model.release import BuildSpec, ExecHook
-from agent.model.sync import FileContent, SyncReport
 from agent.model.route import RouteTable
+from agent.model.sync import FileContent, SyncReport
 
 
 class Cancel(Protocol):

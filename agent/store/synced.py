@@ -34,6 +34,4 @@ class Synced:
 
     def forget(self, containers: Iterable[str]) -> None:
         """These containers are gone."""
-        self._database.write_many(
-            "DELETE FROM synced WHERE container = ?", [(container,) for container in containers]
-        )
+        self._database.write_many("DELETE FROM synced WHERE container = ?", [(container,) for container in containers])
