@@ -46,6 +46,54 @@ class BuildSpec:
     raw: Mapping[str, Any] = field(default_factory=dict)  # the checked `build:` section, for that fallback
 
 
+class WatchAction(StrEnum):
+    """What `develop.watch` may ask for (the Compose specification's words)."""
+
+    SYNC = "sync"
+    RESTART = "restart"
+    SYNC_RESTART = "sync+restart"
+    SYNC_EXEC = "sync+exec"
+    REBUILD = "rebuild"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecHook:
+    """A command to run in a container after files were copied into it. Never with more rights than the container."""
+
+    command: tuple[str, ...]
+    user: str = ""
+    working_dir: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRule:
+    """What is to happen when something at or below `path` changes. Patterns are relative to it."""
+
+    path: str  # from the root of the repository; "." is the root
+    action: WatchAction
+    target: str = ""  # absolute in the container; a final slash says that a single file goes into that folder
+    ignore: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()  # () is everything
+    exec: ExecHook | None = None
+
+
+class Reload(StrEnum):
+    """What a service needs to see changed files that it mounts (`x-butai.reload`)."""
+
+    NONE = "none"  # development servers watch their files themselves
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """A part of the checkout that a container sees."""
+
+    source: str  # from the root of the repository; "." is the root
+    target: str  # absolute in the container
+    is_file: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service as it will run here."""
@@ -63,6 +111,10 @@ class ServiceSpec:
     in_place: str = ""  # why it cannot run twice ("writes the volume data"); empty: it is swapped
     bind_sources: tuple[str, ...] = ()  # paths in the checkout that it mounts, relative to its root
     stop_grace_s: float = 10.0
+    watch: tuple[WatchRule, ...] = ()
+    binds: tuple[BindMount, ...] = ()  # `volumes:` of the checkout, and `configs:` and `secrets:` that are its files
+    other_mounts: tuple[str, ...] = ()  # container paths where a volume, memory or the host hides the image
+    reload: Reload = Reload.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +131,7 @@ class Release:
     entry_service: str = ""
     entry_port: int = 0
     notices: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  # paths that it was read from, or would be if they were there
 
     def service(self, name: str) -> ServiceSpec:
         """The service called `name`; KeyError when there is none."""
