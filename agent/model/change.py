@@ -84,9 +84,10 @@ class Cause:
 class Verdict:
     """What one service needs.
 
-    `files`, deletions first, are also what a recreated container gets before it is started; a rebuilt service needs
+    `files`, deletions first, are also what a recreated container gets before it is routed; a rebuilt service needs
     none. `recreate` asks for a new container even if the rebuilt image is the present one, `restart` likewise for a
-    restart. `behind`: a fresh image would differ although nothing visible does, so one should be built when there is time.
+    restart. `behind`: a fresh image would differ from the present one, though nobody sees it; to be built when there
+    is time.
     """
 
     service: str

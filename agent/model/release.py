@@ -131,7 +131,7 @@ class Release:
     entry_service: str = ""
     entry_port: int = 0
     notices: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()  # paths that it was read from, or would be if they existed: a change means reading again
+    inputs: tuple[str, ...] = ()  # paths that it was read from, or would be if they were there
 
     def service(self, name: str) -> ServiceSpec:
         """The service called `name`; KeyError when there is none."""

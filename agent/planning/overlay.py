@@ -19,7 +19,8 @@ from agent.config import Settings
 from agent.model.environment import Environment
 from agent.model.labels import BRANCH, INSTANCE, PROJECT, SERVICE, SLUG
 from agent.model.names import Revision
-from agent.model.release import Condition, Dependency, Release, ServiceSpec
+from agent.model.release import Condition, Dependency, Release, Reload, ServiceSpec
+from agent.planning import mounts
 from agent.planning.entry import choose_entry, is_public, ports_of
 from agent.planning.findings import Findings
 from agent.planning.health import is_checked, quick_healthcheck
@@ -28,6 +29,7 @@ from agent.planning.policy import Checked
 from agent.planning.quota import apply_quota, replicas
 from agent.planning.standing import why_in_place
 from agent.planning.units import duration, seconds
+from agent.planning.watchrules import watch_rules
 
 _LOGGING = {"driver": "local", "options": {"max-size": "10m", "max-file": "3"}}
 _LONGEST_STOP_S = 60.0
@@ -205,6 +207,10 @@ class _Services:
             in_place=why_in_place(name, self._checked.services),
             bind_sources=tuple(dict.fromkeys(str(mount["source"]) for mount in binds)),
             stop_grace_s=self._grace_s(service),
+            watch=watch_rules(service, lambda text: self._findings.note(f"{name}: {text}")),
+            binds=mounts.binds_of(service, self._checked.configs, self._checked.secrets),
+            other_mounts=mounts.others_of(service),
+            reload=self._checked.wish.reload.get(name, Reload.NONE),
         )
 
     def _image(self, name: str, service: Mapping[str, Any]) -> str:

@@ -7,10 +7,12 @@ report; a field that is not known here is refused by name, never ignored.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent.model.release import Reload
 from agent.planning.findings import Findings
 from agent.planning.policy_mounts import check_file
 from agent.planning.policy_resources import check_network, check_volume
@@ -27,6 +29,7 @@ class Wish:
 
     entry: str = ""
     port: int = 0
+    reload: Mapping[str, Reload] = dataclasses.field(default_factory=dict)  # by service; what is not here was not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,8 @@ def _wish(value: Any, services: frozenset[str], findings: Findings) -> Wish:
         findings.refuse("", "x-butai", "it must be a mapping such as `{entry: web, port: 8000}`")
         return Wish()
     for field in value:
-        if field not in ("entry", "port"):
-            findings.refuse("", f"x-butai.{field}", "only `entry` and `port` are known there")
+        if field not in ("entry", "port", "reload"):
+            findings.refuse("", f"x-butai.{field}", "only `entry`, `port` and `reload` are known there")
     entry, port = value.get("entry", ""), value.get("port", 0)
     if entry and entry not in services:
         findings.refuse("", "x-butai.entry", f"there is no service `{entry}`; there are {', '.join(sorted(services))}")
@@ -89,4 +92,19 @@ def _wish(value: Any, services: frozenset[str], findings: Findings) -> Wish:
     if "port" in value and (not isinstance(port, int) or port not in _PORTS):
         findings.refuse("", "x-butai.port", f"`{port}` is not a port")
         port = 0
-    return Wish(str(entry), int(port))
+    return Wish(str(entry), int(port), _reload(value.get("reload"), services, findings))
+
+
+def _reload(value: Any, services: frozenset[str], findings: Findings) -> dict[str, Reload]:
+    """One word for all services, or a mapping from services to words."""
+    wishes = value if isinstance(value, Mapping) else dict.fromkeys(services, value)
+    found = {}
+    for service, word in wishes.items():
+        if service not in services:
+            findings.refuse("", f"x-butai.reload.{service}", "there is no such service")
+        elif word in tuple(Reload):
+            found[service] = Reload(word)
+        elif word is not None:
+            findings.refuse("", "x-butai.reload", f"`{word}` is not known; say `none` or `restart`")
+            break
+    return found

@@ -16,6 +16,7 @@ from agent.planning.policy_reach import (
     check_networks,
     replace_container_name,
 )
+from agent.planning.policy_watch import check_develop
 from agent.planning.rules import Subject, is_set
 
 CAPABILITIES = frozenset(
@@ -64,7 +65,6 @@ _SILENT = frozenset(
     {
         "attach",
         "container_name",
-        "develop",
         "env_file",
         "extends",
         "isolation",
@@ -235,6 +235,7 @@ _CHECKED: Mapping[str, _Check] = {
     "configs": _grants,
     "depends_on": lambda value, subject, _: value,
     "deploy": _deploy,
+    "develop": lambda value, subject, _: check_develop(value, subject),
     "dns": check_dns,
     "environment": _environment,
     "extra_hosts": check_extra_hosts,

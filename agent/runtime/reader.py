@@ -7,6 +7,7 @@ that the scan found are given to Compose, so there is nothing else for it to ope
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -72,13 +73,12 @@ class Reader:
         source.findings.raise_refusals()
         source.check_sizes(checked)
         staged = overlay.apply(checked, site=self._site(environment, revision, checked), findings=source.findings)
+        release = dataclasses.replace(staged.release, inputs=tuple(sorted(source.inputs)))
         for path, content in staged.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(path, content, mode=0o644)  # its folder is private; a container's user must read it
-        self._releases.save(
-            staged.release, fingerprint=settings.fingerprint(environment.project), salt=environment.salt
-        )
-        return staged.release
+        self._releases.save(release, fingerprint=settings.fingerprint(environment.project), salt=environment.salt)
+        return release
 
     def load(self, environment: Environment, revision: Revision) -> Release | None:
         """What `read` made of `revision` under the present settings and salt; None when it has to be read."""
@@ -185,6 +185,8 @@ class _Source:
                 hint=f"Add {rawscan.DEFAULT_FILES[0]}, or set `projects.{project.name}.compose_files`.",
                 code="no-compose-file",
             )
+        # A file that would be read if it were there counts too: adding it changes the model.
+        self.inputs = set() if project.compose_files else {*rawscan.DEFAULT_FILES, *rawscan.DEFAULT_OVERRIDES}
         self._base = posixpath.dirname(self.compose_files[0])
         self.variables = self._variables()
 
@@ -258,6 +260,7 @@ class _Source:
         except Outside as reason:
             self.findings.refuse(mention.subject, mention.field or mention.path, str(reason))
             return None
+        self.inputs |= {mention.path, place.path}
         if place.kind is Kind.FILE:
             limit = _MAX_COMPOSE_FILE if mention.use is rawscan.Use.COMPOSE else MAX_FILE
             return self._git.read(self.project.name, self._revision, place.path, limit=limit)

@@ -16,9 +16,20 @@ from threading import Lock
 from typing import Any
 
 from agent.model.names import Revision, Slug
-from agent.model.release import BuildSpec, Condition, Dependency, Release, ServiceSpec
+from agent.model.release import (
+    BindMount,
+    BuildSpec,
+    Condition,
+    Dependency,
+    ExecHook,
+    Release,
+    Reload,
+    ServiceSpec,
+    WatchAction,
+    WatchRule,
+)
 
-_FORMAT = 1  # raised when the same revision would be prepared differently: old files are then read again
+_FORMAT = 2  # raised when the same revision would be prepared differently: old files are then read again
 _KEPT = 10  # of one environment; a release that is gone is read again when it is needed
 
 
@@ -112,7 +123,7 @@ def _release(data: Mapping[str, Any]) -> Release:
         "revision": Revision(data["revision"]),
         "services": tuple(_service(service) for service in data["services"]),
     }
-    for name in ("networks", "volumes", "notices"):
+    for name in ("networks", "volumes", "notices", "inputs"):
         fields[name] = tuple(data[name])
     return Release(**fields)
 
@@ -125,7 +136,22 @@ def _service(data: Mapping[str, Any]) -> ServiceSpec:
             Dependency(needed["service"], Condition(needed["condition"]), needed["required"])
             for needed in data["depends_on"]
         ),
+        "watch": tuple(_rule(rule) for rule in data["watch"]),
+        "binds": tuple(BindMount(**bind) for bind in data["binds"]),
+        "reload": Reload(data["reload"]),
     }
-    for name in ("ports", "bind_sources"):
+    for name in ("ports", "bind_sources", "other_mounts"):
         fields[name] = tuple(data[name])
     return ServiceSpec(**fields)
+
+
+def _rule(data: Mapping[str, Any]) -> WatchRule:
+    hook = data["exec"]
+    return WatchRule(
+        path=data["path"],
+        action=WatchAction(data["action"]),
+        target=data["target"],
+        ignore=tuple(data["ignore"]),
+        include=tuple(data["include"]),
+        exec=ExecHook(**{**hook, "command": tuple(hook["command"])}) if hook is not None else None,
+    )

@@ -155,6 +155,17 @@ class Agentd:
         self._process.terminate()
         return self._ended()
 
+    def wait(self) -> int:
+        """Until it ends by itself; the exit status."""
+        return self._ended()
+
+    def run_as_agent(self, *arguments: str) -> str:
+        """`butai ARGUMENTS` as the user that the agent is; what it printed."""
+        argv = [*self._unprivileged(), BUTAI, "--config", str(self.config_path), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
     def restart(self) -> None:
         self.stop()
         self.start()
@@ -239,6 +250,29 @@ class Agentd:
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return dict(answer.json())
 
+    def send(
+        self, path: str, body: Mapping[str, object] | None = None, *, method: str = "POST", check: bool = True
+    ) -> httpx.Response:
+        """A request to the API on the agent's socket, as any program may make it."""
+        transport = httpx.HTTPTransport(uds=str(self.socket_path))
+        with httpx.Client(transport=transport, base_url="http://butai/api/v1", trust_env=False, timeout=60) as client:
+            answer = client.request(method, path, json=body)
+        assert not check or answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer
+
+    def completions(self, *words: str) -> list[str]:
+        """What bash would offer for the last of the words."""
+        line = " ".join(("butai", *words))
+        environment = {
+            **os.environ,
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words)),
+            "_BUTAI_COMPLETE": "bash_complete",
+            "BUTAI_SOCKET": str(self.socket_path),
+        }
+        done = subprocess.run([BUTAI], env=environment, capture_output=True, text=True, timeout=30, check=True)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
     def visit(self, slug: str, path: str = "/", *, service: str = "", **headers: str) -> httpx.Response:
         """One request through Traefik, by somebody who follows no redirect and keeps no connection."""
         return visit(self.port, self.host(slug, service), path, **headers)
@@ -265,8 +299,7 @@ class Agentd:
 
     def checkout(self, slug: str) -> Path:
         """The worktree of one environment."""
-        [found] = self.state_dir.glob(f"checkouts/*/{slug}")
-        return found
+        return self.state_dir / "checkouts" / slug
 
     def leftovers(self, slug: str) -> list[str]:
         """Everything that still belongs to an environment: Docker's objects, image tags, routes, files."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from agent.errors import OutsideError
+from agent.errors import DeployError, OutsideError
 
 FILE = (b"0", b"\0")
 LINK = b"2"
@@ -22,6 +22,7 @@ DIRECTORY = b"5"
 
 _BLOCK = 512
 _SEND = 256 * 1024
+_LARGEST_TEXT = 1024 * 1024
 _END = bytes(2 * _BLOCK)
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 _STAMP = slice(136, 156)  # time and checksum: what differs between two archives of one file
@@ -77,10 +78,12 @@ class Archive:
         self._close()
 
     def text(self, path: str) -> str | None:
-        """A regular file's content; None when there is none."""
+        """A regular file's content, None when there is none. DeployError for one of more than a megabyte."""
         entry = self.by_name.get(path)
         if entry is None or entry.kind not in FILE:
             return None
+        if entry.size > _LARGEST_TEXT:
+            raise DeployError(f"`{path}` is larger than a megabyte.", hint="Make it smaller.", code="file-too-large")
         return self._data[entry.data : entry.data + entry.size].decode("utf-8", "replace")
 
     def same(self, entry: Entry, other: Archive, theirs: Entry) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,35 +22,40 @@ _CHANGED_SHARE = 4  # more than a fourth changed: start anew
 
 
 class Bases:
-    """One context per image repository, in a folder that never grows over a gigabyte."""
+    """The contexts that one image may build on, in a folder for all that never grows over a gigabyte.
 
-    def __init__(self, directory: Path) -> None:
+    `own` names the image, `shared` what it has in common with the same service of other branches: a new branch
+    begins on the newest context of any.
+    """
+
+    def __init__(self, directory: Path, *, own: str, shared: str) -> None:
         self._dir = directory
+        self._own, self._shared = self._path(own), self._path(shared)
 
-    def find(self, tag: str) -> Archive | None:
-        path = self._path(tag)
-        try:
-            file = path.open("rb")
-            os.utime(path)
-            return Archive(file)
-        except (OSError, OutsideError):
-            return None
+    def find(self) -> Archive | None:
+        for path in (self._own, self._shared):
+            with contextlib.suppress(OSError, OutsideError):
+                file = path.open("rb")
+                os.utime(path)
+                return Archive(file)
+        return None
 
-    def keep(self, tag: str, chunks: Iterable[bytes]) -> Archive:
-        """Remember `chunks` as the base of `tag`."""
+    def keep(self, chunks: Iterable[bytes]) -> Archive:
+        """Remember `chunks` as what the next build starts from."""
         self._dir.mkdir(parents=True, exist_ok=True)
-        path = self._path(tag)
-        new = path.with_suffix(".new")
+        new = self._own.with_suffix(f".{secrets.token_hex(4)}")  # builds of two branches may be at it
         with new.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-        new.replace(path)
+        link = new.with_suffix(f"{new.suffix}s")
+        link.hardlink_to(new)
+        link.replace(self._shared)
+        new.replace(self._own)
         self._shrink()
-        return Archive(path.open("rb"))
+        return Archive(self._own.open("rb"))
 
-    def _path(self, tag: str) -> Path:
-        repository = tag.rpartition(":")[0]
-        return self._dir / f"{hashlib.sha256(repository.encode()).hexdigest()[:32]}.tar"
+    def _path(self, name: str) -> Path:
+        return self._dir / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.tar"
 
     def _shrink(self) -> None:
         """Remove what was used least recently until the rest fits."""

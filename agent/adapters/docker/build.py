@@ -46,7 +46,7 @@ def run(
     with (
         attempt,
         Archive.receive(chunks, scratch_dir=scratch_dir, check=attempt.check) as context,
-        Upload(spec, context, tag=tag, scratch_dir=scratch_dir) as upload,
+        Upload(spec, context, tag=tag, scratch_dir=scratch_dir, check=attempt.check) as upload,
     ):
         try:
             attempt.line.request(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)")
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<-?([\"']?)([a-zA-Z_][\w.]*)\1(?=\s|$)")
 _FLAG = re.compile(r"--[a-z]+(?:=\S*)?\s+")
 _MOUNT = re.compile(r"--mount=(\S+)")

@@ -7,7 +7,7 @@ Dockerfile must not be part of the context and otherwise makes every build after
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +17,7 @@ from agent.adapters.docker.detach import CONTEXT_ARCHIVE, DELTA_ARCHIVE, Detache
 from agent.adapters.docker.dockerfile import line_of, reads_context, scan
 from agent.adapters.docker.ignore import Ignore, kept
 from agent.errors import DeployError, SessionNeeded
+from agent.model.labels import PROJECT, SERVICE
 from agent.model.release import BuildSpec
 
 _NAME = "Dockerfile"
@@ -25,14 +26,15 @@ _NAME = "Dockerfile"
 class Upload:
     """The archive for BuildKit. SessionNeeded where Compose alone can send it, DeployError without a Dockerfile."""
 
-    def __init__(self, spec: BuildSpec, context: Archive, *, tag: str, scratch_dir: Path | None) -> None:
+    def __init__(
+        self, spec: BuildSpec, context: Archive, *, tag: str, scratch_dir: Path | None, check: Callable[[], None]
+    ) -> None:
         self.name = spec.dockerfile or _NAME
         self.text = _dockerfile(spec, self.name, context)
         self._context = context
-        self._kept = kept((entry.name for entry in context.entries), _ignore(self.name, context))
+        self._kept = kept(_checked(context, check), _ignore(self.name, context))
         self._size = context.length(self._is_kept)
-        self._bases = Bases(scratch_dir / "contexts") if scratch_dir and self._size <= LARGEST else None
-        self._tag = tag
+        self._bases = _bases(spec, tag, scratch_dir) if scratch_dir and self._size <= LARGEST else None
         self._base: Archive | None = None
         self._delta: frozenset[str] = frozenset()
         self._detached = self._detach(spec, required=bool(spec.inline) or self._hides_what_is_read())
@@ -95,7 +97,7 @@ class Upload:
             return None
 
     def _on_base(self) -> Detached | None:
-        base = self._bases.find(self._tag) if self._bases else None
+        base = self._bases.find() if self._bases else None
         delta = changes(base, self._context, self._kept) if base else None
         if base is None or delta is None:
             return None
@@ -110,13 +112,25 @@ class Upload:
     def _anew(self, *, required: bool) -> Detached | None:
         detached = detach(self.text, context=Tree(), delta=Tree())
         if self._bases is not None:
-            self._base = self._bases.keep(self._tag, self._context.chunks(self._is_kept))
+            self._base = self._bases.keep(self._context.chunks(self._is_kept))
         return detached if required or self._bases is not None else None
+
+
+def _bases(spec: BuildSpec, tag: str, scratch_dir: Path) -> Bases:
+    shared = (spec.labels.get(PROJECT, tag), spec.labels.get(SERVICE, ""), spec.context, spec.dockerfile)
+    return Bases(scratch_dir / "contexts", own=tag.rpartition(":")[0], shared="\n".join(shared))
 
 
 def _tree(entries: tuple[Entry, ...]) -> Tree:
     links = [entry.name for entry in entries if entry.kind == LINK]
     return Tree.of((entry.name for entry in entries), links)
+
+
+def _checked(context: Archive, check: Callable[[], None]) -> Iterator[str]:
+    """Every name; a hostile ignore file makes each take long, so there is a way out before each."""
+    for entry in context.entries:
+        check()
+        yield entry.name
 
 
 def _everything(entry: Entry) -> bool:

@@ -1,8 +1,13 @@
 """`.dockerignore`, as a table; `tests/contract/test_dockerignore.py` holds the same code to Docker."""
 
-import pytest
+import re
+import time
 
-from agent.adapters.docker.ignore import Ignore, kept
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.adapters.docker.ignore import Ignore, _tokens, _walk, kept
 from agent.errors import DeployError
 
 
@@ -49,3 +54,20 @@ def test_folders_above_what_is_kept_are_kept_with_it() -> None:
 def test_a_file_that_docker_refuses_is_refused_by_name(ignore: str) -> None:
     with pytest.raises(DeployError, match=r"web\.dockerignore"):
         Ignore(ignore, file="web.dockerignore")
+
+
+_pieces = st.lists(st.sampled_from(["a", "b", "*", "**", "/", "?", "."]), min_size=1, max_size=9).map("".join)
+_paths = st.lists(st.sampled_from(["a", "b", "/", "."]), min_size=1, max_size=9).map("".join)
+
+
+@given(_pieces, _paths)
+def test_the_walk_for_many_wildcards_matches_as_the_regular_expression_does(pattern: str, path: str) -> None:
+    tokens, _ = _tokens(pattern)
+    assert _walk(tokens, path) is (re.fullmatch("".join(tokens), path) is not None)
+
+
+@pytest.mark.parametrize("pattern", ["*a*a*a*a*a*a*a*a*a*b", "**/a/**/a/**/a/**/a/**/a/**/b", "**/" * 20 + "b"])
+def test_a_hostile_pattern_costs_no_more_than_its_length(pattern: str) -> None:
+    started = time.monotonic()
+    assert not Ignore(pattern).excludes("a" * 200 + "/a" * 100)
+    assert time.monotonic() - started < 2

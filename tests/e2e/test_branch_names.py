@@ -1,0 +1,126 @@
+"""Awkward branch names: every name that git allows is put on stage under a name of its own, every other is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.theatre import Theatre
+
+# The page is the branch as the container was told it: whatever expands or unescapes on the way shows here.
+COMPOSE = """\
+services:
+  web:
+    image: busybox:1.37
+    ports: ["8080"]
+    command: ["sh", "-c", "mkdir /www; printenv BUTAI_BRANCH > /www/index.html; exec httpd -f -p 8080 -h /www"]
+"""
+
+SAFE = (
+    *("main;touch${IFS}x", "$(touch${IFS}x)", "`id>x`", "a&b", "a|b", "a'b", 'a"b', "a{b}", "a!b", "a#b"),
+    *("${HOME}", "{{7-7}}", "%s%n", "{0.__class__}", "<script>alert(1)</script>", "<!channel>"),
+    *("HEAD", "FETCH_HEAD", "refs/heads/main", "origin/main-ish"),
+    *("right\u202eleft", "m\u0430in", "zero\u200dwidth", "日本", "🚀", "___", "feature/é"),
+    *("feature/x", "feature-x", "feature_x", "Feature/X"),
+    *("l" * 70 + "-one", "l" * 70 + "-two", "n/" + "o" * 240),
+    *("www", "api", "agent", "traefik", "_acme-challenge", "butai"),
+    *("1234", "true", "null", "1e3", "v1.0"),
+)
+REFUSED = (
+    *("--upload-pack=touch x", "-x", "--", "-c core.sshCommand=id"),
+    *("*", "feature/*", "..", "a..b", "../../etc/passwd", "main.lock", "a@{1}", "a~1", "a:b"),
+    *("main\n", "main\x1b[2J", "", " ", "a b", "a\tb"),
+)
+
+
+@pytest.fixture(scope="module", name="stages")
+def stages_fixture(request: pytest.FixtureRequest) -> Iterator[Theatre]:
+    """All of them on stage at once."""
+    theatre: Theatre = request.getfixturevalue("theatre")
+    repository = theatre.git.create("names", {"compose.yaml": COMPOSE})
+    main = repository.revision("main")
+    assert main is not None
+    repository.branch_many(SAFE, main)
+    theatre.agent.configure(projects={"names": {"remote": theatre.git.url("names")}})
+    eventually(lambda: "names" in {one["name"] for one in theatre.agent.ask("/projects")["projects"]}, 15)
+    for branch in SAFE:
+        theatre.agent.send("/environments", {"branch": branch, "project": "names"})
+    for branch in SAFE:
+        eventually(lambda name=branch: theatre.phase("names", name) == "ready", 180, pause_s=0.3)
+    yield theatre
+    for branch in SAFE:
+        theatre.agent.send(f"/environments/{theatre.slug('names', branch)}", method="DELETE")
+
+
+def test_each_name_has_an_address_of_its_own_and_reaches_its_container_as_it_is(stages: Theatre) -> None:
+    slugs = {branch: stages.slug("names", branch) for branch in SAFE}
+
+    assert len(set(slugs.values())) == len(SAFE)
+    for branch, slug in slugs.items():
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", slug), branch
+        assert stages.agent.visit(slug).text == f"{branch}\n"
+
+
+def test_nothing_in_a_name_was_run(stages: Theatre) -> None:
+    """`x` is what the hostile ones would make."""
+    state = stages.agent.state_dir
+    places = [
+        stages.agent.base_dir,
+        stages.agent.base_dir / "home",
+        state,
+        *state.glob("checkouts/*"),
+        *state.iterdir(),
+    ]
+
+    assert [place for place in places if (place / "x").exists()] == []
+
+
+def test_reserved_names_stay_ours(stages: Theatre) -> None:
+    for name in ("www", "api", "agent", "traefik", "butai"):
+        assert stages.slug("names", name) != name
+
+
+def test_what_looks_like_something_else_is_shown_so_that_one_sees_it(stages: Theatre) -> None:
+    listed = stages.agent.cli("list", "--project", "names").stdout
+
+    assert "right\\u202eleft" in listed
+    assert "\u202e" not in listed
+    assert "\u200d" not in listed
+
+
+def test_the_branch_wins_over_a_tag_of_the_same_name(stages: Theatre) -> None:
+    repository = stages.repository("names")
+    tagged = repository.commit("v1.0", {"compose.yaml": COMPOSE.replace("BUTAI_BRANCH", "PATH")}, base="main")
+    repository.point("refs/tags/v1.0", tagged)
+    repository.commit("v1.0", {"compose.yaml": COMPOSE, "later": "than the tag"})
+
+    slug = stages.deploy("names", "v1.0")
+
+    assert stages.agent.visit(slug).text == "v1.0\n"
+    assert stages.agent.visit(slug).headers["X-Butai-Revision"] == repository.revision("v1.0")
+
+
+def test_a_name_that_only_ends_like_a_branch_is_no_branch(stages: Theatre) -> None:
+    """`ls-remote` matches suffixes."""
+    done = stages.agent.cli("deploy", "origin/main", "--project", "names", check=False)
+
+    assert done.returncode != 0
+    assert "No branch `origin/main`" in done.stderr
+
+
+@pytest.mark.parametrize("name", REFUSED, ids=repr)
+def test_what_cannot_be_a_branch_is_refused_before_anything_happens(theatre: Theatre, name: str) -> None:
+    before = theatre.on_stage()
+    asked = len(theatre.git.requests)
+
+    by_terminal = theatre.agent.cli("deploy", "--project", "tiny", "--", name, check=False)
+    by_api = theatre.agent.send("/environments", {"branch": name, "project": "tiny"}, check=False)
+
+    assert by_terminal.returncode == 2
+    assert by_terminal.stderr.strip()
+    assert 400 <= by_api.status_code < 500
+    assert theatre.on_stage() == before
+    assert not any("git-upload-pack" in request for request in theatre.git.requests[asked:])
