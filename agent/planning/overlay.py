@@ -19,7 +19,7 @@ from agent.config import Settings
 from agent.model.environment import Environment
 from agent.model.labels import BRANCH, INSTANCE, PROJECT, SERVICE, SLUG
 from agent.model.names import Revision
-from agent.model.release import Condition, Dependency, Release, Reload, ServiceSpec
+from agent.model.release import BindMount, Condition, Dependency, Release, Reload, ServiceSpec
 from agent.planning import mounts
 from agent.planning.entry import choose_entry, is_public, ports_of
 from agent.planning.findings import Findings
@@ -208,10 +208,13 @@ class _Services:
             bind_sources=tuple(dict.fromkeys(str(mount["source"]) for mount in binds)),
             stop_grace_s=self._grace_s(service),
             watch=watch_rules(service, lambda text: self._findings.note(f"{name}: {text}")),
-            binds=mounts.binds_of(service, self._checked.configs, self._checked.secrets),
+            binds=self._binds(service),
             other_mounts=mounts.others_of(service),
             reload=self._checked.wish.reload.get(name, Reload.NONE),
         )
+
+    def _binds(self, service: Mapping[str, Any]) -> tuple[BindMount, ...]:
+        return mounts.binds_of(service, self._checked.configs, self._checked.secrets)
 
     def _image(self, name: str, service: Mapping[str, Any]) -> str:
         if not service.get("build"):
@@ -219,18 +222,17 @@ class _Services:
         return image_tag(self._site.settings.instance, self._site.environment.slug, name, self._site.revision)
 
     def _hash(self, name: str, model: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> str:
-        """Of all that forces a new container: what is mounted counts, for no program here watches its files yet."""
+        """Of all that forces a new container. A mounted file counts, since a checkout replaces it; a folder shows it."""
         service, site = self._checked.services[name], self._site
         settled = {field: value for field, value in model.items() if field not in _NOT_IN_HASH}
         settled["environment"] = {k: v for k, v in model["environment"].items() if not k.startswith(_NEWS)}
         if service.get("build"):
             settled.pop("image")
-        paths = {str(mount["source"]) for mount in service.get("volumes") or () if mount.get("kind")}
         for grants, bodies in (("configs", self._checked.configs), ("secrets", self._checked.secrets)):
             used = [bodies.get(str(grant.get("source")), {}) for grant in service.get(grants) or ()]
             settled[grants] = [model[grants], [_file(body, site) for body in used]]
-            paths |= {str(body["file"]) for body in used if "file" in body}
-        settled["content"] = {path: site.identify(path) for path in sorted(paths)}
+        files = {bind.source for bind in self._binds(service) if bind.is_file}
+        settled["content"] = {path: site.identify(path) for path in sorted(files)}
         settled["salt"] = site.environment.salt
         shared = str(model.get("network_mode", "")).removeprefix("service:")
         if shared in models:  # a container keeps the network of the container that was there when it was made

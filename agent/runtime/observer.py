@@ -91,7 +91,7 @@ class Observer:
             return _Way(release)
         if release is None:
             decision = self._decider.decide(environment, previous, target, None)
-            if decision.reread:
+            if decision.reread or any(verdict.recreate for verdict in decision.verdicts):
                 return _Way(None)
             derived = adopted(previous, target)
             return _Way(derived, previous, decision if derived is not None else None, is_saved=derived is None)

@@ -10,7 +10,6 @@ from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container, ContainerState, Health, Observed
 from agent.model.release import Condition, Dependency, Release, ServiceSpec
-from agent.planning.identity import identity
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 R1 = Revision("1" * 40)
@@ -77,9 +76,9 @@ def release(*services: ServiceSpec, revision: Revision = R1, entry: str = "web",
 
 
 def container(spec: ServiceSpec, state: str = "running", **changes: object) -> Container:
-    """A container that is current for `spec` (its image is "sha-<service>") unless `config` says otherwise."""
+    """A container that is current for `spec` (its image is "sha-<service>") unless `config` or `image_id` says otherwise."""
     health = Health(str(changes.pop("health", "none")))
-    config = changes.pop("config", identity(spec, f"sha-{spec.name}"))
+    config = changes.pop("config", spec.config_hash)
     number = int(changes.pop("number", 1))  # type: ignore[call-overload]
     base = Container(
         id=f"{spec.name}-{number}",

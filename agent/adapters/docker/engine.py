@@ -16,14 +16,14 @@ from agent.adapters.docker import decode, edge
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
 from agent.adapters.docker.events import watch
-from agent.adapters.docker.logs import Following, read_logs
+from agent.adapters.docker.logs import Following, clean, read_logs
 from agent.adapters.docker.ownership import Ownership
 from agent.adapters.docker.pull import run as run_pull
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, DeployError, OutsideError
 from agent.model.edge import ContainerSpec, NetworkSpec
 from agent.model.observed import Container
-from agent.model.release import BuildSpec
+from agent.model.release import BuildSpec, ExecHook
 
 _START_FAULTS = (  # of what the compose file asks for; all else that a start can fail of passes by itself
     "oci runtime",
@@ -134,6 +134,11 @@ class DockerEngine:
             raise OutsideError(f"The image {reference} vanished while it was pulled.")
         return image_id
 
+    def tag(self, source: str, target: str) -> None:
+        name, _, tag = target.rpartition(":")
+        with self._client.asking(f"tag {source} as {target}"):
+            self._api.tag(source, name, tag)
+
     def untag(self, reference: str) -> None:
         with self._client.asking(f"remove the tag {reference}"):
             try:
@@ -156,6 +161,26 @@ class DockerEngine:
                 self._api.stop(container, timeout=round(grace_s))
             except NotFound:
                 return
+
+    def restart(self, container: str, *, grace_s: float) -> None:
+        with self._client.asking(f"restart {container}"):
+            try:
+                self._api.restart(container, timeout=round(grace_s))
+            except APIError as error:
+                raise self._start_error(container, explanation(error)) from error
+
+    def execute(self, container: str, hook: ExecHook) -> tuple[int, list[str]]:
+        with self._client.asking(f"run {hook.command[0]} in {container}"):
+            made = self._api.exec_create(
+                container,
+                list(hook.command),
+                user=hook.user,
+                workdir=hook.working_dir or None,
+                environment=dict(hook.environment),
+            )
+            said = cast("bytes", self._api.exec_start(made["Id"]))
+            status = self._api.exec_inspect(made["Id"])["ExitCode"]
+        return int(status or 0), [clean(line) for line in said.splitlines()]
 
     def unpause(self, container: str) -> None:
         with self._client.asking(f"unpause {container}"):
