@@ -12,6 +12,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -157,7 +158,7 @@ class Line:
             self._response = connection.getresponse()
         except AgentError:
             raise
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             if self._cut:
                 return
             raise no_answer(self._base_url) from error
@@ -174,7 +175,7 @@ class Line:
             return
         try:
             yield from self._response.stream(_CHUNK)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError, AttributeError) as error:
             if not self._cut:
                 raise OutsideError(
                     "The connection to Docker broke.", hint="It is tried again.", code="docker-down"
