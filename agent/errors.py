@@ -129,3 +129,9 @@ class SessionNeeded(AgentError):
     """A build that the Engine API alone cannot do as Compose would; whoever builds falls back to Compose."""
 
     code = "build-needs-session"
+
+
+class NeedsRebuild(AgentError):
+    """Files cannot be put into this container as its image would hold them; whoever syncs falls back to a build."""
+
+    code = "sync-needs-rebuild"

@@ -222,7 +222,7 @@ class _Services:
         return image_tag(self._site.settings.instance, self._site.environment.slug, name, self._site.revision)
 
     def _hash(self, name: str, model: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> str:
-        """Of all that forces a new container. A mounted file counts, since a checkout replaces it; a folder shows it."""
+        """Of all that forces a new container. A mounted file counts: a checkout puts another in its place."""
         service, site = self._checked.services[name], self._site
         settled = {field: value for field, value in model.items() if field not in _NOT_IN_HASH}
         settled["environment"] = {k: v for k, v in model["environment"].items() if not k.startswith(_NEWS)}

@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from agent.errors import CancelledError, DeployError
+from agent.model.labels import PROJECT, SERVICE
 from agent.runtime.cancel import CancelToken
 from tests.support.builders import Builders, Content, Link, Program, Repository
 from tests.support.eventually import eventually
@@ -156,13 +157,21 @@ def _edits(choose: random.Random, tree: dict[str, Content], step: int) -> dict[s
     return edits
 
 
-def test_builds_of_one_image_keep_one_context(builders: Builders, repository: Repository) -> None:
-    repository.commit({"Dockerfile": BASE + "COPY . /x\n", "a.txt": "a" * 10_000})
+def test_builds_of_one_image_keep_one_context_and_a_new_branch_starts_on_it(
+    builders: Builders, repository: Repository
+) -> None:
+    labels = {PROJECT: builders.name, SERVICE: "web"}
+    repository.commit({"Dockerfile": BASE + "COPY . /x\n", **{f"{at}.txt": f"{at}" for at in range(20)}})
     for at in range(3):
         repository.commit({"b.txt": f"{at}"})
-        builders.by_engine(repository)
-    (scratch,) = Path(builders.scratch_dir).iterdir()
-    assert [path.suffix for path in scratch.iterdir()] == [".tar"]
+        builders.by_engine(repository, {"labels": labels})
+    kept = list((builders.scratch_dir / "contexts").iterdir())
+    assert len({path.stat().st_ino for path in kept}) == 1
+    builders.name += "-branch"
+    repository.commit({"b.txt": "of the branch"})
+    builders.by_engine(repository, {"labels": labels})
+    assert any("delta.tar" in line for line in builders.lines)
+    assert set((builders.scratch_dir / "contexts").iterdir()) == set(kept)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -70,13 +71,42 @@ class Client:
         """A connection of its own for one long answer."""
         return Line(self.base_url, self._connection)
 
+    def converse(self, path: str, config: Mapping[str, Any]) -> socket.socket:
+        """A connection that the engine turns into a two-way stream; whoever asks closes it. Raises EngineRefused.
+
+        From here on `timeout_s` bounds each wait for it.
+        """
+        connection = self._connection()
+        headers = {"Host": "docker", "Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
+        with self.asking("open a stream"):
+            connection.request("POST", f"/v{API_VERSION}{path}", body=json.dumps(config).encode(), headers=headers)
+            response = connection.getresponse()
+            sock = cast("socket.socket", connection.sock)
+            sock.settimeout(self.timeout_s)
+            if response.status >= 400:
+                connection.close()
+                raise EngineRefused(response.status, _message(response.data))
+        return sock
+
     def create(self, config: Mapping[str, Any], *, name: str = "", version: str = API_VERSION) -> str:
         """Create a container from the engine's own words, which docker-py's host configuration lags behind; its id.
 
         Raises APIError. `version` lets a field through that is newer than our usual API version.
         """
-        url = f"{self.api.base_url}/v{version}/containers/create"
-        response = self.api.post(url, params={"name": name} if name else {}, json=config, timeout=self.timeout_s)
+        params = {"name": name} if name else {}
+        return self.make("/containers/create", config, params=params, version=version)
+
+    def make(
+        self,
+        path: str,
+        config: Mapping[str, Any],
+        *,
+        params: Mapping[str, str] | None = None,
+        version: str = API_VERSION,
+    ) -> str:
+        """Have the engine make something out of its own words; its id. Raises APIError."""
+        url = f"{self.api.base_url}/v{version}{path}"
+        response = self.api.post(url, params=params or {}, json=config, timeout=self.timeout_s)
         self.api._raise_for_status(response)  # type: ignore[attr-defined]
         return cast("str", response.json()["Id"])
 
@@ -128,7 +158,7 @@ class Line:
             self._response = connection.getresponse()
         except AgentError:
             raise
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             if self._cut:
                 return
             raise no_answer(self._base_url) from error
@@ -145,7 +175,7 @@ class Line:
             return
         try:
             yield from self._response.stream(_CHUNK)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError, AttributeError) as error:
             if not self._cut:
                 raise OutsideError(
                     "The connection to Docker broke.", hint="It is tried again.", code="docker-down"

@@ -16,6 +16,7 @@ from agent.adapters.docker import decode, edge
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
 from agent.adapters.docker.events import watch
+from agent.adapters.docker.livesync import LiveSync
 from agent.adapters.docker.logs import Following, clean, read_logs
 from agent.adapters.docker.ownership import Ownership
 from agent.adapters.docker.pull import run as run_pull
@@ -24,6 +25,7 @@ from agent.errors import AgentError, DeployError, OutsideError
 from agent.model.edge import ContainerSpec, NetworkSpec
 from agent.model.observed import Container
 from agent.model.release import BuildSpec, ExecHook
+from agent.model.sync import FileContent, SyncReport
 
 _START_FAULTS = (  # of what the compose file asks for; all else that a start can fail of passes by itself
     "oci runtime",
@@ -64,6 +66,7 @@ class DockerEngine:
         self._client = Client(base_url, timeout_s=timeout_s)
         self._api = self._client.api
         self._scratch_dir = scratch_dir
+        self._livesync = LiveSync(self._client)
         self._ownership = Ownership(self._client, image=ownership_image, instance=instance)
 
     # -- what there is ---------------------------------------------------------------------------------------
@@ -207,6 +210,9 @@ class DockerEngine:
 
     def follow(self, container: str, *, tail: int | None) -> Following:
         return Following(self._client, container, tail=tail)
+
+    def sync(self, container: str, files: Iterable[FileContent]) -> SyncReport:
+        return self._livesync.sync(container, files)
 
     def stats(self, container: str) -> Mapping[str, float]:
         with self._client.asking(f"measure {container}"):

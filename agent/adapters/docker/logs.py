@@ -32,7 +32,7 @@ def clean(line: bytes) -> str:
 def lines(chunks: Iterable[bytes], *, multiplexed: bool) -> Iterator[bytes]:
     """Whole lines without their ends, in the order of their completion; each stream has its own unfinished line."""
     unfinished: dict[int, bytes] = {}
-    for stream, payload in _frames(chunks) if multiplexed else ((1, chunk) for chunk in chunks):
+    for stream, payload in frames(chunks) if multiplexed else ((1, chunk) for chunk in chunks):
         *whole, rest = (unfinished.get(stream, b"") + payload).split(b"\n")
         yield from whole
         if len(rest) > _LONGEST_LINE:
@@ -42,7 +42,7 @@ def lines(chunks: Iterable[bytes], *, multiplexed: bool) -> Iterator[bytes]:
     yield from (rest for rest in unfinished.values() if rest)
 
 
-def _frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Undo the engine's multiplexing: [stream, 0, 0, 0, length as big-endian uint32] before each payload."""
     buffer = bytearray()
     for chunk in chunks:
