@@ -46,7 +46,7 @@ def _move(spec: ServiceSpec, previous: Release | None, decision: Decision | None
     before = next((other for other in previous.services if other.name == spec.name), None)
     verdict = next((one for one in decision.verdicts if one.service == spec.name), None)
     if before is None or verdict is None or before.build != spec.build or verdict.action is Action.REBUILD:
-        return Move(spec, Way.IMAGE)
+        return Move(spec, Way.IMAGE, verdict)
     running = _up_to_date(before, previous, observed)
     in_place = (
         len(running) >= spec.replicas
@@ -59,7 +59,7 @@ def _move(spec: ServiceSpec, previous: Release | None, decision: Decision | None
     if in_place and (touched or was_touched):
         return Move(spec, Way.IN_PLACE, verdict, running)
     if touched or was_touched or before.image not in observed.images:
-        return Move(spec, Way.IMAGE)
+        return Move(spec, Way.IMAGE, verdict)
     return Move(spec, Way.RETAG, verdict, base=before.image)
 
 
