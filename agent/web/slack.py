@@ -248,7 +248,8 @@ def _is_ssl_check(deps: Deps) -> bool:
         return True
     if request.method != "POST":
         abort(HTTPStatus.METHOD_NOT_ALLOWED)
-    return bool(_SSL_CHECK.fullmatch(request.get_data(cache=True)))
+    body = request.get_data(cache=True)
+    return b"ssl_check=1" in body and bool(_SSL_CHECK.fullmatch(body))
 
 
 def _verified_fields(deps: Deps) -> dict[str, str]:
