@@ -6,12 +6,14 @@ what comes after is found by looking again, so a crash at any point continues wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from agent.config import Settings
 from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
+from agent.model.names import Revision
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import Release
 from agent.planning import rollout, routing
@@ -22,6 +24,7 @@ MAX_REPAIRS = 5  # crashed containers are started again this often, then a perso
 _PROBE_AGAIN_S = 0.015
 _HEALTH_AGAIN_S = 0.1
 _IDLE_AGAIN_S = 5.0
+_A_PERSON = "somebody to push or to deploy again: the last attempt failed"
 _NOT_ROUTED = Failure(
     code="route-not-served",
     message="The containers are ready, but Traefik does not serve the route.",
@@ -48,25 +51,42 @@ def plan(environment: Environment, deployment: Deployment | None, observed: Obse
 
 
 def _running(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
+    if environment.project not in context.settings.projects:
+        return Plan(waiting=("its project to come back into the settings",))
     if environment.needs_fetch and not (environment.pinned and environment.revision is not None):
         return Plan((Step(Verb.FETCH, environment.branch, "somebody asked, or a push was seen"),))
     target = environment.target(context.fingerprint)
     if target is None:
         return _nothing_good(environment, observed, context)
     release = observed.release
+    making = _make(target, observed)
+    if release is None or making:
+        return Plan(making) if deployment is not None else _by_itself(making, environment, observed, context)
+    return _start_and_route(environment, deployment, observed, context, release)
+
+
+def _make(target: Revision, observed: Observed) -> tuple[Step, ...]:
+    """What is missing before the first container may start."""
+    release = observed.release
     if release is None or release.revision != target:
-        return Plan((Step(Verb.READ, target.short, "its compose file was not read yet"),))
+        return (Step(Verb.READ, target.short, "its compose file was not read yet"),)
     missing = _images(release, observed)
     if missing:
-        steps = missing + (_checkout(release, observed) if observed.checkout is None else ())
+        return missing + (_checkout(release, observed) if observed.checkout is None else ())
+    return _checkout(release, observed) or _create(release, observed)
+
+
+def _by_itself(steps: tuple[Step, ...], environment: Environment, observed: Observed, context: Context) -> Plan:
+    """Nobody asked for these steps. When they failed under these settings, they wait; in the end for a person."""
+    pause = _repair_pause(environment, context.now) if environment.failed_config == context.fingerprint else 0.0
+    if pause == 0.0:
         return Plan(steps)
-    stale = _checkout(release, observed)
-    if stale:
-        return Plan(stale)
-    creation = _create(release, observed)
-    if creation:
-        return Plan(creation)
-    return _start_and_route(environment, deployment, observed, context, release)
+    table = routing.waiting_table(environment, context.settings)
+    if observed.routed != table and not any(container.running for container in observed.containers):
+        return Plan((Step(Verb.ROUTE, environment.slug, "nothing of it runs"),), route=table)
+    if pause is None:
+        return Plan(waiting=(_A_PERSON,))
+    return Plan(waiting=(f"the next attempt to repair in {pause:.0f} s",), look_again_s=pause)
 
 
 def _images(release: Release, observed: Observed) -> tuple[Step, ...]:
@@ -148,6 +168,8 @@ def _switch(
     }
     table = routing.routes_for(environment, release, serving, context.settings)
     if observed.routed != table:
+        if not in_progress and _failed_by_itself(environment, context) and _serves(observed, serving):
+            return Plan(waiting=(_A_PERSON,))
         cause = "the new containers are ready" if observed.routed else "it has no route yet"
         return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table)
     if in_progress and not observed.confirmed:
@@ -155,6 +177,18 @@ def _switch(
             return Plan(failure=_NOT_ROUTED)
         return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S)
     return Plan(_tidy(release, observed), live=True)
+
+
+def _failed_by_itself(environment: Environment, context: Context) -> bool:
+    return environment.repairs > 0 and environment.failed_config == context.fingerprint
+
+
+def _serves(observed: Observed, replacing: Mapping[str, tuple[Container, ...]]) -> bool:
+    """Whether people are served by containers that others were meant to replace."""
+    routes = observed.routed.routes if observed.routed is not None else ()
+    routed = {name for route in routes for name in route.containers}
+    new = {container.name for containers in replacing.values() for container in containers}
+    return any(container.running and container.name in routed - new for container in observed.containers)
 
 
 def _tidy(release: Release, observed: Observed) -> tuple[Step, ...]:

@@ -51,6 +51,8 @@ class Observer:
     def release(self, environment: Environment) -> Release | None:
         """The prepared release of the revision to converge on, if it was read already."""
         context = self.context(environment)
+        if environment.project not in context.settings.projects:
+            return None
         target = environment.target(context.fingerprint)
         return None if target is None else self._reader.load(environment, target)
 
