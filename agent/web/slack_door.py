@@ -16,7 +16,7 @@ from agent.config import Slack as SlackSettings
 from agent.errors import RequestError
 from agent.model.notice import Notice
 from agent.web.deps import Deps
-from agent.web.signatures import refused
+from agent.web.signatures import check_slack, refused
 
 log = structlog.get_logger(__name__)
 
