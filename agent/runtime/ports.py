@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.model.change import Change
 from agent.model.deployment import Commit
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container
@@ -99,6 +100,14 @@ class Git(Protocol):
 
     def changed(self, project: str, old: Revision, new: Revision) -> int:
         """How many paths differ."""
+        ...
+
+    def changes(self, project: str, old: Revision, new: Revision) -> tuple[Change, ...]:
+        """Every path that differs, in the order of their names; a rename is a deletion and an addition."""
+        ...
+
+    def blobs(self, project: str, ids: Iterable[str], *, limit: int) -> Mapping[str, bytes]:
+        """Contents by object id, as `changes` told them. NeedsRebuild when they are over `limit` bytes in all."""
         ...
 
     def maintain(self, project: str) -> None:
