@@ -26,7 +26,7 @@ from agent.adapters.traefik import Traefik
 from agent.config import Settings
 from agent.errors import AgentError, ConfigError, OutsideError, StateError
 from agent.model.environment import Environment
-from agent.model.labels import SLUG
+from agent.model.labels import ROLE, SLUG
 from agent.model.names import Slug
 from agent.planning import edge, routing
 from agent.runtime.attempts import Attempts
@@ -44,6 +44,7 @@ from agent.runtime.poller import Poller
 from agent.runtime.reader import Reader
 from agent.runtime.rebuild import rebuild
 from agent.runtime.reconciler import Reconciler
+from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
 from agent.store import Store
 from agent.web.app import create_app
@@ -208,20 +209,28 @@ class Daemon:
             creator=Creator(settings=self.settings, git=self.git, compose=self.compose),
             attempts=self.attempts,
         )
+        record = Record(
+            store=self.store,
+            attempts=self.attempts,
+            notifier=self.notifier,
+            clock=self._clock,
+            fingerprint=lambda environment: self.observer.context(environment).fingerprint,
+            url=lambda slug: self.settings().url(self.settings().hostname(slug)),
+        )
         reconciler = Reconciler(
-            settings=self.settings,
             store=self.store,
             observer=self.observer,
             executor=executor,
             engine=self.engine,
             attempts=self.attempts,
             notifier=self.notifier,
-            clock=self._clock,
+            record=record,
         )
         self.controller = Controller(
             settings=self.settings,
             store=self.store,
             reconciler=reconciler,
+            record=record,
             refresher=self.refresher,
             clock=self._clock,
             alive=systemd.alive,
@@ -286,7 +295,10 @@ class Daemon:
     def _on_event(self, event: Mapping[str, Any]) -> None:
         actor = event.get("Actor", {})
         action = str(event.get("Action", "")).partition(":")[0]
-        slug = actor.get("Attributes", {}).get(SLUG)
+        labels = actor.get("Attributes", {})
+        slug = labels.get(SLUG)
+        if action in _TELLING and labels.get(ROLE) == "edge":
+            self._edge_changed.set()
         if action == "die":
             self.attempts.died(str(actor.get("ID", "")))
         if action in _TELLING and slug:

@@ -118,7 +118,8 @@ class Verdict:
         if self.action is Action.RECREATE:
             parts.append(f"{recreate} {self.service}")
         if self.files:
-            parts.append(f"{sync} {len(self.files)} file{'s' * (len(self.files) != 1)} to {self.service}")
+            to = "it" if parts else self.service
+            parts.append(f"{sync} {len(self.files)} file{'s' * (len(self.files) != 1)} to {to}")
         if self.restart:
             parts.append(f"{restart} {'it' if parts else self.service}")
         parts += [f"{run} `{' '.join(hook.command)}`" for hook in self.execs]

@@ -6,6 +6,7 @@ what comes after is found by looking again, so a crash at any point continues wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,16 +15,16 @@ from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import Release
-from agent.planning import rollout, routing, update
-from agent.planning.identity import current, outdated
+from agent.planning import making, rollout, routing
+from agent.planning.identity import current
 from agent.planning.plan import Plan, Step, Verb
-from agent.planning.update import Move, Way
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
 _PROBE_AGAIN_S = 0.015
 _HEALTH_AGAIN_S = 0.1
 _IDLE_AGAIN_S = 5.0
 QUIET_S = 5.0  # after the last sync, before images are built that lag behind
+_A_PERSON = "somebody to push or to deploy again: the last attempt failed"
 _NOT_ROUTED = Failure(
     code="route-not-served",
     message="The containers are ready, but Traefik does not serve the route.",
@@ -62,82 +63,29 @@ def plan(environment: Environment, deployment: Deployment | None, observed: Obse
 
 
 def _running(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
+    if environment.project not in context.settings.projects:
+        return Plan(waiting=("its project to come back into the settings",))
     target = environment.target(context.fingerprint)
     if target is None:
         return _nothing_good(environment, observed, context)
     release = observed.release
-    if release is None or release.revision != target:
-        return Plan((Step(Verb.READ, target.short, "its compose file was not read yet"),))
-    ways = update.moves(release, observed)
-    saving = () if observed.release_saved else (Step(Verb.ADOPT, target.short, "nothing it was read from changed"),)
-    missing = _images(release, observed, ways)
-    if missing:
-        return Plan(missing + saving + (_checkout(release, observed) if observed.checkout is None else ()))
-    in_place = _in_place(ways)
-    if in_place:
-        return Plan(in_place + saving + _checkout(release, observed))
-    if saving:
-        return Plan(saving + _checkout(release, observed))
-    stale = _checkout(release, observed)
-    if stale:
-        return Plan(stale)
-    creation = _create(release, observed)
-    if creation:
-        return Plan(creation)
+    steps = making.make(target, observed)
+    if release is None or steps:
+        return Plan(steps) if deployment is not None else _by_itself(steps, environment, observed, context)
     return _start_and_route(environment, deployment, observed, context, release)
 
 
-def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tuple[Step, ...]:
-    steps: dict[str, Step] = {}
-    for move in ways:
-        spec = move.spec
-        if spec.image in observed.images or spec.image in steps or move.way is Way.IN_PLACE:
-            continue
-        if move.way is Way.RETAG:
-            cause = "nothing that it is built from changed"
-            steps[spec.image] = Step(Verb.TAG, spec.name, cause, (move.base, spec.image))
-        elif spec.build is not None:
-            steps[spec.image] = Step(Verb.BUILD, spec.name, _why_build(release, move), (spec.name,))
-        else:
-            steps[spec.image] = Step(Verb.PULL, spec.image, "not on this host", (spec.name,))
-    return tuple(steps.values())
-
-
-def _why_build(release: Release, move: Move) -> str:
-    if move.verdict is None or not move.verdict.causes:
-        return f"no image of {release.revision.short} yet"
-    return "; ".join(str(cause) for cause in move.verdict.causes[:3])
-
-
-def _in_place(ways: tuple[Move, ...]) -> tuple[Step, ...]:
-    steps = []
-    for move in ways:
-        if move.way is not Way.IN_PLACE or move.verdict is None:
-            continue
-        causes = "; ".join(str(cause) for cause in move.verdict.causes[:3]) or "nothing of it changed"
-        targets = tuple(container.id for container in move.containers)
-        steps.append(Step(Verb.SYNC, move.spec.name, causes, targets))
-    return tuple(steps)
-
-
-def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
-    if observed.checkout == release.revision:
-        return ()
-    cause = f"the worktree holds {observed.checkout.short if observed.checkout else 'nothing'}"
-    return (Step(Verb.CHECKOUT, release.revision.short, cause),)
-
-
-def _create(release: Release, observed: Observed) -> tuple[Step, ...]:
-    needed, causes = [], []
-    for spec in release.services:
-        if len(current(spec, observed)) < spec.replicas:
-            needed.append(spec.name)
-            causes.append(f"{spec.name} {'changed' if outdated(spec, observed) else 'has no container'}")
-    absent = sorted(set(release.networks) - set(observed.networks))
-    if not needed and not absent:
-        return ()
-    causes += [f"network {name} is missing" for name in absent]
-    return (Step(Verb.CREATE, ", ".join(needed) or "networks", "; ".join(causes), tuple(needed)),)
+def _by_itself(steps: tuple[Step, ...], environment: Environment, observed: Observed, context: Context) -> Plan:
+    """Nobody asked for these steps. When they failed under these settings, they wait; in the end for a person."""
+    pause = _repair_pause(environment, context.now) if environment.failed_config == context.fingerprint else 0.0
+    if pause == 0.0:
+        return Plan(steps)
+    table = routing.waiting_table(environment, context.settings)
+    if observed.routed != table and not any(container.running for container in observed.containers):
+        return Plan((Step(Verb.ROUTE, environment.slug, "nothing of it runs"),), route=table)
+    if pause is None:
+        return Plan(waiting=(_A_PERSON,))
+    return Plan(waiting=(f"the next attempt to repair in {pause:.0f} s",), look_again_s=pause)
 
 
 def _start_and_route(
@@ -179,6 +127,8 @@ def _switch(
     }
     table = routing.routes_for(environment, release, serving, context.settings)
     if observed.routed != table:
+        if not in_progress and _failed_by_itself(environment, context) and _serves(observed, serving):
+            return Plan(waiting=(_A_PERSON,))
         cause = "the new containers are ready" if observed.routed else "it has no route yet"
         return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table)
     if in_progress and not observed.confirmed:
@@ -186,6 +136,18 @@ def _switch(
             return Plan(failure=_NOT_ROUTED)
         return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S)
     return _tidy(release, observed)
+
+
+def _failed_by_itself(environment: Environment, context: Context) -> bool:
+    return environment.repairs > 0 and environment.failed_config == context.fingerprint
+
+
+def _serves(observed: Observed, replacing: Mapping[str, tuple[Container, ...]]) -> bool:
+    """Whether people are served by containers that others were meant to replace."""
+    routes = observed.routed.routes if observed.routed is not None else ()
+    routed = {name for route in routes for name in route.containers}
+    new = {container.name for containers in replacing.values() for container in containers}
+    return any(container.running and container.name in routed - new for container in observed.containers)
 
 
 def _tidy(release: Release, observed: Observed) -> Plan:

@@ -53,7 +53,9 @@ def rival(rules: tuple[WatchRule, ...], path: str, target: str, matches: Matches
         if rule.action not in COPYING or below is None:
             continue
         source = rule.path if not below else posixpath.normpath(posixpath.join(rule.path, below))
-        if source != path and _covers(rule, source, matches) and target_of(rule, source) == target:
+        if inside(source, path) is not None or inside(path, source) is not None:
+            continue  # the same, or a folder where there is a file
+        if _covers(rule, source, matches) and target_of(rule, source) == target:
             return rule
     return None
 

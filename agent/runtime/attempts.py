@@ -17,16 +17,22 @@ class Attempts:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = Lock()
+        self._deployments: dict[Slug, int] = {}
         self._started: dict[Slug, set[str]] = {}
         self._deaths: dict[str, int] = {}
         self._since: dict[Slug, float] = {}
 
+    def turn_to(self, slug: Slug, deployment: int) -> None:
+        """From now on it is about this deployment; what an earlier one started, and somebody stopped, failed nobody."""
+        with self._lock:
+            if self._deployments.get(slug) != deployment:
+                self._forget(slug)
+                self._deployments[slug] = deployment
+
     def begin(self, slug: Slug) -> None:
         """Forget everything about earlier attempts."""
         with self._lock:
-            for container in self._started.pop(slug, ()):
-                self._deaths.pop(container, None)
-            self._since.pop(slug, None)
+            self._forget(slug)
 
     def started(self, slug: Slug, container: str) -> None:
         with self._lock:
@@ -51,3 +57,9 @@ class Attempts:
             deaths = {container: self._deaths[container] for container in started if container in self._deaths}
             since = self._since.get(slug)
             return started, deaths, 0.0 if since is None else self._clock.monotonic() - since
+
+    def _forget(self, slug: Slug) -> None:
+        for container in self._started.pop(slug, ()):
+            self._deaths.pop(container, None)
+        self._since.pop(slug, None)
+        self._deployments.pop(slug, None)

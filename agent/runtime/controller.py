@@ -7,6 +7,7 @@ again. A newer wish cancels what a worker is doing.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ import structlog
 
 from agent.config import Settings
 from agent.errors import AgentError, OutsideError
-from agent.model.environment import Environment
+from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
 from agent.runtime.cancel import CancelToken
 from agent.runtime.ports import Clock
 from agent.runtime.reconciler import Reconciler
+from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
 from agent.store import Store
 
@@ -38,6 +40,9 @@ class _Work:
     cancel: CancelToken = field(default_factory=CancelToken)
     nudge: Event = field(default_factory=Event)
     again: bool = False
+    wished: bool = False  # a person or a push came, not only an event: no backoff holds that up
+    asking: bool = False  # somebody is finding out already whether the newer wish ends this work
+    ask_again: bool = False
 
 
 class Controller:
@@ -49,6 +54,7 @@ class Controller:
         settings: Callable[[], Settings],
         store: Store,
         reconciler: Reconciler,
+        record: Record,
         refresher: Refresher,
         clock: Clock,
         alive: Callable[[], None],
@@ -56,11 +62,13 @@ class Controller:
         self._settings = settings
         self._store = store
         self._reconciler = reconciler
+        self._record = record
         self._refresher = refresher
         self._clock = clock
         self._alive = alive
         self._changed = Condition()
         self._due: list[tuple[float, Slug]] = []
+        self._due_at: dict[Slug, float] = {}  # the entry of `_due` that counts; older ones are passed over
         self._working: dict[Slug, _Work] = {}
         self._failures: dict[Slug, int] = {}
         self._stopping = False
@@ -72,8 +80,12 @@ class Controller:
             if work is None:
                 self._push(slug, 0.0)
                 return
-            work.again = True
+            work.again = work.wished = True
             work.nudge.set()
+            if work.asking:
+                work.ask_again = True
+                return
+            work.asking = True
         Thread(target=self._interrupt, args=(slug, work), name=f"interrupt-{slug}", daemon=True).start()
 
     def nudge(self, slug: Slug) -> None:
@@ -116,8 +128,12 @@ class Controller:
             self._changed.wait_for(lambda: not self._working, timeout=30)
 
     def _push(self, slug: Slug, delay_s: float) -> None:
-        heapq.heappush(self._due, (self._clock.monotonic() + delay_s, slug))
-        self._changed.notify_all()
+        """Look at it then, or earlier when that was said before: one look is due at a time, however many ask."""
+        at = self._clock.monotonic() + delay_s
+        if at < self._due_at.get(slug, math.inf):
+            self._due_at[slug] = at
+            heapq.heappush(self._due, (at, slug))
+            self._changed.notify_all()
 
     def _idle_s(self) -> float:
         if not self._due:
@@ -131,7 +147,10 @@ class Controller:
         while self._due and self._due[0][0] <= self._clock.monotonic():
             if len(self._working) >= self._settings().limits.workers:
                 return
-            _, slug = heapq.heappop(self._due)
+            at, slug = heapq.heappop(self._due)
+            if self._due_at.get(slug) != at:
+                continue
+            del self._due_at[slug]
             if slug in self._working:
                 self._working[slug].again = True
                 continue
@@ -143,7 +162,18 @@ class Controller:
             Thread(target=self._work, args=(slug, work), name=f"worker-{slug}", daemon=True).start()
 
     def _interrupt(self, slug: Slug, work: _Work) -> None:
-        """Beside a running worker: does the newer wish make its work pointless?"""
+        """Beside a running worker: does the newer wish make its work pointless? One at a time asks for it."""
+        asking = True
+        while asking:
+            try:
+                self._compare(slug, work)
+            except AgentError as error:
+                log.info("the newer wish was not read, the worker will", slug=slug, error=str(error))
+            with self._changed:
+                asking = work.asking = work.ask_again
+                work.ask_again = False
+
+    def _compare(self, slug: Slug, work: _Work) -> None:
         environment = self._store.environments.get(slug)
         if environment is None:
             return
@@ -151,15 +181,10 @@ class Controller:
         if environment.wanted is not before.wanted or environment.salt != before.salt:
             work.cancel.cancel()
             return
-        if environment.needs_fetch and not environment.pinned and before.revision is not None:
-            try:
-                moved = self._refresher.refresh(slug)
-            except AgentError as error:
-                log.info("refresh failed, the worker will try", slug=slug, error=str(error))
-                return
-            if moved:
-                work.cancel.cancel()
-                work.nudge.set()
+        follows = environment.wanted is Wanted.RUNNING and not environment.pinned
+        if follows and environment.needs_fetch and before.revision is not None and self._refresher.refresh(slug):
+            work.cancel.cancel()
+            work.nudge.set()
 
     def _work(self, slug: Slug, work: _Work) -> None:
         """A worker's life: look until there is nothing to do or to wait for."""
@@ -170,30 +195,37 @@ class Controller:
         except OutsideError as error:
             again_s = self._backoff(slug)
             log.warning("outside system unavailable", slug=slug, error=str(error), again_s=round(again_s, 1))
-            self._reconciler.delayed(slug, error)
+            self._write_down(slug, error)
         except Exception as error:  # our bug: this environment is marked, the daemon lives (DESIGN 5.4)
             again_s = self._backoff(slug)
             log.exception("reconcile failed", slug=slug)
-            self._reconciler.broken(slug, error)
+            self._write_down(slug, error)
         finally:
             with self._changed:
                 del self._working[slug]
-                if work.again and not self._stopping:
-                    self._push(slug, 0.0 if slug not in self._failures else again_s or 0.0)
+                if not self._stopping and work.again and (work.wished or slug not in self._failures):
+                    self._push(slug, 0.0)
                 elif again_s is not None:
                     self._push(slug, again_s)
                 self._changed.notify_all()
 
+    def _write_down(self, slug: Slug, error: Exception) -> None:
+        if self._stopping:  # what breaks while everything is taken apart says nothing about the environment
+            return
+        try:
+            if isinstance(error, OutsideError):
+                self._record.delayed(slug, error)
+            else:
+                self._record.broken(slug, error)
+        except AgentError as problem:  # superseded meanwhile, or the disk is full: the log has it
+            log.warning("not written down", slug=slug, error=str(problem))
+
     def _look_until_settled(self, slug: Slug, work: _Work) -> float | None:
-        while not self._stopping:
-            work.again = False
-            work.nudge.clear()
+        while self._begin(work):
             environment = self._store.environments.get(slug)
             if environment is None:
                 return None
             work.environment = environment
-            if work.cancel.cancelled():
-                work.cancel = CancelToken()
             again_s = self._reconciler.look(environment, work.cancel)
             if again_s is None and not work.again:
                 return None
@@ -203,8 +235,19 @@ class Controller:
                 work.nudge.wait(again_s)
         return None
 
+    def _begin(self, work: _Work) -> bool:
+        """Make ready for one more look; False when the agent stops. A token that `stop` cancelled is never replaced."""
+        with self._changed:
+            if self._stopping:
+                return False
+            work.again = work.wished = False
+            work.nudge.clear()
+            if work.cancel.cancelled():
+                work.cancel = CancelToken()
+        return True
+
     def _backoff(self, slug: Slug) -> float:
         """Exponential with full jitter, at most a minute."""
         count = self._failures[slug] = self._failures.get(slug, 0) + 1
         low, high = _BACKOFF_S
-        return random.uniform(low / 2, min(high, low * 2.0**count))  # noqa: S311 - jitter, not a secret
+        return random.uniform(low / 2, min(high, low * 2.0 ** min(count, 20)))  # noqa: S311 - jitter, not a secret

@@ -265,7 +265,10 @@ class Executor:
         return ""
 
     def _forget(self, scene: Scene, step: Step) -> str:
-        self._store.environments.delete(scene.environment.slug)
+        with self._store.transaction():
+            newest = self._store.environments.get(scene.environment.slug)
+            if newest is not None and newest.wanted is Wanted.ABSENT:  # else somebody deployed it again just now
+                self._store.environments.delete(newest.slug)
         return ""
 
     def _grace(self, scene: Scene, container_id: str) -> float:

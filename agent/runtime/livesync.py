@@ -19,6 +19,7 @@ from agent.runtime.ports import Clock, Engine, Git
 from agent.store import Store
 
 _TAIL_LINES = 25
+_MOST_BYTES = 64 << 20  # of one sync; above it a build is cheaper
 
 
 class Livesync:
@@ -89,7 +90,7 @@ class Livesync:
 
     def _contents(self, project: str, files: Iterable[FileSync]) -> tuple[FileContent, ...]:
         wanted = tuple(files)
-        blobs = self._git.blobs(project, [file.blob for file in wanted if file.blob])
+        blobs = self._git.blobs(project, [file.blob for file in wanted if file.blob], limit=_MOST_BYTES)
         return tuple(
             FileContent(file.target, file.mode, blobs[file.blob]) if file.blob else FileContent(file.target, "")
             for file in wanted

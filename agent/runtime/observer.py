@@ -78,7 +78,10 @@ class Observer:
         return None if target is None else self._reader.load(environment, target)
 
     def _target(self, environment: Environment) -> Revision | None:
-        return environment.target(self.context(environment).fingerprint)
+        context = self.context(environment)
+        if environment.project not in context.settings.projects:
+            return None
+        return environment.target(context.fingerprint)
 
     def _way(self, environment: Environment) -> _Way:
         """The release to converge on, and how it differs from the one that serves."""

@@ -62,7 +62,7 @@ class Operations:
             known = self._store.environments.find(branch, project=name)
             environment = known[0] if known else self._create(name, branch, caller)
             environment = self._store.environments.update(
-                environment.slug, wanted=Wanted.RUNNING, failed_revision=None, failed_config=""
+                environment.slug, wanted=Wanted.RUNNING, failed_revision=None, failed_config="", repairs=0
             )
             if not environment.pinned:
                 environment = self._store.environments.ask(environment.slug)
@@ -96,7 +96,13 @@ class Operations:
     def sleep(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
         """Stop its containers and keep its data."""
         with self._store.transaction():
-            self._existing(slug)
+            if self._existing(slug).wanted is Wanted.ABSENT:
+                raise RequestError(
+                    f"`{slug}` is being removed with its data.",
+                    hint="Deploy it again when it is needed.",
+                    code="being-removed",
+                    http_status=409,
+                )
             self._supersede(slug)
             environment = self._store.environments.update(slug, wanted=Wanted.ASLEEP)
             self._record(environment, "sleep", caller=caller, notice=notice, text="sleep asked for")
@@ -139,9 +145,12 @@ class Operations:
         if deleted:
             self._poke(project)
             return None
-        known = self._store.environments.find(branch, project=project)
-        if known:
-            return self._pushed(known[0], caller=caller)
+        known = self._pushed(project, branch, caller=caller)
+        if known is not None and known.pinned:
+            return None
+        if known is not None:
+            self._wake(known.slug)
+            return known.slug
         patterns = self._settings().projects[project].auto_deploy
         if not matches(patterns, branch):
             return None
@@ -246,30 +255,37 @@ class Operations:
         )
 
     def _begin(self, environment: Environment, *, cause: str, caller: str) -> Deployment:
-        """The deployment that will answer this request: a waiting one is joined, not doubled."""
+        """The deployment that will answer this request: a waiting one is joined, not doubled.
+
+        One that failed already and only goes back to the last good version answers nobody who asks now.
+        """
         current = self._store.deployments.current(environment.slug)
-        if current is not None:
+        if current is not None and current.failure is None:
             return current
+        self._supersede(environment.slug)
         return self._store.deployments.begin(environment, cause=cause, caller=caller, now=self._clock.now())
 
     def _supersede(self, slug: Slug) -> None:
         current = self._store.deployments.current(slug)
         if current is not None:
-            self._store.deployments.finish(current.id, Phase.SUPERSEDED, now=self._clock.now())
+            self._store.deployments.finish(current.id, Phase.SUPERSEDED, now=self._clock.now(), failure=current.failure)
 
-    def _pushed(self, environment: Environment, *, caller: str) -> Slug | None:
-        if environment.pinned:
+    def _pushed(self, project: str, branch: str, *, caller: str) -> Environment | None:
+        """Write down that a branch on stage may have moved; its environment, None when it is not on stage."""
+        with self._store.transaction():
+            known = self._store.environments.find(branch, project=project)
+            if not known:
+                return None
+            if not known[0].pinned:
+                return self._store.environments.ask(known[0].slug)
             self._store.events.add(
                 "push",
-                slug=environment.slug,
+                slug=known[0].slug,
                 caller=caller,
                 text="push ignored: the environment is pinned",
                 now=self._clock.now(),
             )
-            return None
-        self._store.environments.ask(environment.slug)
-        self._wake(environment.slug)
-        return environment.slug
+            return known[0]
 
     def _set_pinned(self, slug: Slug, pinned: bool, *, caller: str, notice: Notice | None) -> Accepted:
         with self._store.transaction():

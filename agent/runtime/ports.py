@@ -85,14 +85,6 @@ class Git(Protocol):
         """`git archive` as tar chunks, paths relative to `under`. Closing the iterator ends the process."""
         ...
 
-    def changes(self, project: str, old: Revision, new: Revision) -> tuple[Change, ...]:
-        """What differs between two revisions; a rename is a deletion and an addition."""
-        ...
-
-    def blobs(self, project: str, ids: Sequence[str]) -> Mapping[str, bytes]:
-        """The contents of objects, by their ids."""
-        ...
-
     def checkout(self, project: str, slug: Slug, revision: Revision) -> str:
         """Make the environment's worktree hold `revision`, in place: untracked files stay.
 
@@ -108,6 +100,14 @@ class Git(Protocol):
 
     def changed(self, project: str, old: Revision, new: Revision) -> int:
         """How many paths differ."""
+        ...
+
+    def changes(self, project: str, old: Revision, new: Revision) -> tuple[Change, ...]:
+        """Every path that differs, in the order of their names; a rename is a deletion and an addition."""
+        ...
+
+    def blobs(self, project: str, ids: Iterable[str], *, limit: int) -> Mapping[str, bytes]:
+        """Contents by object id, as `changes` told them. NeedsRebuild when they are over `limit` bytes in all."""
         ...
 
     def maintain(self, project: str) -> None:

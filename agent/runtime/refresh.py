@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from agent.errors import DeployError
-from agent.model.deployment import Deployment, Phase
-from agent.model.environment import Environment
-from agent.model.names import Revision, Slug
+from agent.model.deployment import Commit, Deployment, Phase
+from agent.model.environment import Environment, Wanted
+from agent.model.names import Slug
 from agent.planning.branches import nearest
 from agent.runtime.notifier import Notifier
 from agent.runtime.ports import Clock, Git
@@ -33,22 +33,23 @@ class Refresher:
     def refresh(self, slug: Slug) -> bool:
         """Fetch the branch; whether its revision changed. DeployError when it never existed, OutsideError to retry."""
         environment = self._store.environments.get(slug)
-        if environment is None:
+        if environment is None or environment.wanted is not Wanted.RUNNING:
             return False
         asked_at = self._clock.now()
         revision = self._git.fetch(environment.project, environment.branch)
         if revision is None:
             return self._gone(environment)
+        commit = self._git.commit(environment.project, revision)
         with self._store.transaction():
             newest = self._store.environments.get(slug)
-            if newest is None:
+            if newest is None or newest.wanted is not Wanted.RUNNING:  # sleeps or goes meanwhile: nothing is begun
                 return False
             self._store.environments.update(
                 slug, revision=revision, fetched=max(newest.fetched, environment.request), missing=0
             )
             current = self._store.deployments.current(slug)
             moved = newest.revision != revision
-            superseded = self._adopt(newest, current, revision, asked_at, moved=moved)
+            superseded = self._adopt(newest, current, commit, asked_at, moved=moved)
         if superseded is not None:
             self._notifier.deployment_changed(newest, superseded)
         return moved
@@ -57,14 +58,14 @@ class Refresher:
         self,
         environment: Environment,
         current: Deployment | None,
-        revision: Revision,
+        commit: Commit,
         asked_at: datetime,
         *,
         moved: bool,
     ) -> Deployment | None:
         """Give the revision a deployment; the one it supersedes, if any."""
         deployments = self._store.deployments
-        commit = self._git.commit(environment.project, revision)
+        revision = commit.revision
         superseded = None
         if current is not None and current.revision not in (None, revision):
             superseded = deployments.finish(current.id, Phase.SUPERSEDED, now=self._clock.now())

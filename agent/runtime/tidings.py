@@ -40,25 +40,31 @@ class Tidings:
         self._settings = settings
         self._clock = clock
         self._said: dict[int, str] = {}  # per notice: saves edits that change nothing
+        # Per environment, which notices know which state: in a burst of requests that saves nearly all of the work.
+        self._known: dict[Slug, tuple[tuple[object, ...], frozenset[int]]] = {}
 
     def gather(self, slug: Slug, settled: set[str], *, can_post: bool) -> None:
         """Put whatever is new about this environment into the outbox. `settled`: kinds of requests that came true."""
         notices = self._store.notices.open_for(slug)
         thread = self._store.threads.get(slug) if can_post else None
-        if not notices and thread is None:
-            return
+        if not notices:
+            self._known.pop(slug, None)
+            if thread is None:
+                return
         environment = self._store.environments.get(slug)
         last = self._store.deployments.last(slug)
         if last is not None:
             last = chat.redacted(last, redactor(self._settings()))
+        state = _state(environment, last)
         tidings = [
             (notice, tiding)
-            for notice in notices
+            for notice in self._uninformed(slug, notices, state, settled, can_post=can_post)
             if (tiding := self._news(notice, environment, last, notice.kind in settled, can_post=can_post))
         ]
         with self._store.transaction() if tidings else nullcontext():  # the write lock, only when there is news
             for notice, tiding in tidings:
                 self._put(notice, tiding)
+        self._remember(slug, notices, state, tidings)
         if thread is not None and not notices:
             with self._store.transaction():
                 self._tell_thread(thread, environment, last)
@@ -70,6 +76,29 @@ class Tidings:
             message = {"replace_original": replace, "response_type": "ephemeral", "text": text}
         payload = {"response_url": response_url, "message": message}
         self._store.outbox.put(f"answer:{uuid4().hex}", payload, now=self._clock.now())
+
+    def _uninformed(
+        self,
+        slug: Slug,
+        notices: tuple[OpenNotice, ...],
+        state: tuple[object, ...],
+        settled: set[str],
+        *,
+        can_post: bool,
+    ) -> list[OpenNotice]:
+        """The notices that may have something to say: those that were not looked at in this state."""
+        before, informed = self._known.get(slug, ((), frozenset()))
+        return [
+            notice
+            for notice in notices
+            if before != state
+            or notice.id not in informed
+            or notice.kind in settled
+            or (not can_post and self._is_late(notice))
+        ]
+
+    def _is_late(self, notice: OpenNotice) -> bool:
+        return self._clock.now() - notice.opened_at > _LAST_WORD_AFTER
 
     def _news(
         self,
@@ -87,7 +116,7 @@ class Tidings:
         if environment is not None and environment.created_at > notice.opened_at:
             environment = None  # another one of the same name: the one that was asked for is gone
         tiding = self._tiding(notice, environment, last, settled)
-        if not tiding.final and not can_post and self._clock.now() - notice.opened_at > _LAST_WORD_AFTER:
+        if not tiding.final and not can_post and self._is_late(notice):
             tiding = _Tiding(chat.last_word(tiding.text), final=True)
         return None if not tiding.final and self._said.get(notice.id) == tiding.text else tiding
 
@@ -100,9 +129,22 @@ class Tidings:
         if tiding.told is not None:
             payload |= {"told": tiding.told.id, "well": tiding.told.phase is Phase.READY}
         self._store.outbox.put(_key(notice), payload, now=self._clock.now())
-        self._said[notice.id] = tiding.text
-        if tiding.final:
-            del self._said[notice.id]
+
+    def _remember(
+        self,
+        slug: Slug,
+        notices: tuple[OpenNotice, ...],
+        state: tuple[object, ...],
+        tidings: list[tuple[OpenNotice, _Tiding]],
+    ) -> None:
+        """Only after it was written down: what was not must be found again by the next look."""
+        if notices:
+            self._known[slug] = state, frozenset(notice.id for notice in notices)
+        for notice, tiding in tidings:
+            if tiding.final:
+                self._said.pop(notice.id, None)
+            else:
+                self._said[notice.id] = tiding.text
 
     def _tiding(
         self, notice: OpenNotice, environment: Environment | None, last: Deployment | None, settled: bool
@@ -187,6 +229,11 @@ class Tidings:
     def _url(self, deployment: Deployment) -> str:
         settings = self._settings()
         return deployment.url or settings.url(settings.hostname(deployment.slug))
+
+
+def _state(environment: Environment | None, last: Deployment | None) -> tuple[object, ...]:
+    """Everything that a tiding is made of."""
+    return environment and replace(environment, request=0), last
 
 
 def _removed(subject: Environment | Deployment) -> _Tiding:

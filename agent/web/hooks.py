@@ -73,16 +73,23 @@ def same_repository(remote: str, repository: Mapping[str, Any]) -> bool:
     A host alias of ~/.ssh/config hides the forge's name, so the path alone may decide: the delivery is
     signed, and a wrong yes costs one look at our own remote.
     """
-    host, path = _place(remote)
-    names = (repository.get(key) for key in ("clone_url", "ssh_url", "git_url", "html_url"))
-    if any(_place(name) == (host, path) for name in names if isinstance(name, str)):
-        return True
-    full_name = repository.get("full_name")
-    return isinstance(full_name, str) and "/" in full_name and full_name.lower() == path
+    return _is_one_of(_place(remote), repository.get("full_name"), _places(repository))
 
 
 def _projects_of(settings: Settings, repository: Mapping[str, Any]) -> list[str]:
-    return [name for name, project in settings.projects.items() if same_repository(project.remote, repository)]
+    full_name, places = repository.get("full_name"), _places(repository)
+    return [
+        name for name, project in settings.projects.items() if _is_one_of(_place(project.remote), full_name, places)
+    ]
+
+
+def _places(repository: Mapping[str, Any]) -> set[tuple[str, str]]:
+    names = (repository.get(key) for key in ("clone_url", "ssh_url", "git_url", "html_url"))
+    return {_place(name) for name in names if isinstance(name, str)}
+
+
+def _is_one_of(place: tuple[str, str], full_name: object, places: set[tuple[str, str]]) -> bool:
+    return place in places or (isinstance(full_name, str) and "/" in full_name and full_name.lower() == place[1])
 
 
 def _place(url: str) -> tuple[str, str]:

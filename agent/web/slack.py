@@ -7,54 +7,34 @@ told by the notifier. Who may ask is decided by the ids of team, channel and use
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
 
-import structlog
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, jsonify
 
-from agent.config import Slack as SlackSettings
 from agent.errors import AgentError, RequestError
 from agent.logs import redactor
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
-from agent.model.notice import Notice
 from agent.runtime import chat
 from agent.runtime.inspect import summary_of
 from agent.runtime.operations import Accepted
 from agent.web.command import Command, parse
 from agent.web.deps import Deps
-from agent.web.signatures import check_slack, refused
+from agent.web.slack_door import (
+    Person,
+    id_of,
+    is_ssl_check,
+    may_use,
+    response_url_of,
+    slack_settings,
+    verified_fields,
+)
 
-log = structlog.get_logger(__name__)
-
-_MAX_BODY_BYTES = 1_000_000
-_MAX_FIELDS = 100
 _QUESTION_LIFE_S = 600
-_ID = re.compile(r"[A-Z0-9]{1,40}", re.ASCII)
-_SSL_CHECK = re.compile(rb"(?:.*&)?ssl_check=1(?:&.*)?", re.ASCII)
 _NOT_YOU = "You may not use Butai here. Ask the person who runs it to allow your Slack user and this channel."
-
-
-@dataclass(frozen=True, slots=True)
-class _Person:
-    team: str
-    channel: str
-    user: str
-    response_url: str
-
-    @property
-    def caller(self) -> str:
-        return f"slack:{self.user}"
-
-    @property
-    def notice(self) -> Notice:
-        return Notice(team=self.team, channel=self.channel, user=self.user, response_url=self.response_url)
 
 
 def blueprint(deps: Deps) -> Blueprint:
@@ -64,13 +44,13 @@ def blueprint(deps: Deps) -> Blueprint:
 
     @routes.route("/commands", methods=["GET", "POST"])
     def slash() -> Response:
-        if _is_ssl_check(deps):
+        if is_ssl_check(deps):
             return Response(status=HTTPStatus.OK)
-        fields = _verified_fields(deps)
-        person = _Person(
-            fields.get("team_id", ""), fields.get("channel_id", ""), fields.get("user_id", ""), _response_url(fields)
+        fields = verified_fields(deps)
+        person = Person(
+            fields.get("team_id", ""), fields.get("channel_id", ""), fields.get("user_id", ""), response_url_of(fields)
         )
-        if not _may_use(deps, person):
+        if not may_use(deps, person):
             return _private(_NOT_YOU)
         try:
             return commands.run(parse(fields.get("text", "")), person)
@@ -79,9 +59,9 @@ def blueprint(deps: Deps) -> Blueprint:
 
     @routes.post("/interactions")
     def interaction() -> Response:
-        if _is_ssl_check(deps):
+        if is_ssl_check(deps):
             return Response(status=HTTPStatus.OK)
-        buttons.clicked(_payload(_verified_fields(deps)))
+        buttons.clicked(_payload(verified_fields(deps)))
         return Response(status=HTTPStatus.OK)  # Slack ignores what the answer to a click says
 
     return routes
@@ -96,7 +76,7 @@ class _Commands:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
-    def run(self, command: Command, person: _Person) -> Response:
+    def run(self, command: Command, person: Person) -> Response:
         """Do what was said, or raise an AgentError that says why not."""
         operations = self._deps.operations
         if command.verb == "help":
@@ -125,10 +105,10 @@ class _Commands:
             return _private(chat.sentence(accepted.text))
         return self._taken(accepted, person, asleep=command.verb == "sleep")
 
-    def _taken(self, accepted: Accepted, person: _Person, *, asleep: bool = False) -> Response:
+    def _taken(self, accepted: Accepted, person: Person, *, asleep: bool = False) -> Response:
         """With a bot token the message is posted at once and edited; without, this answer is it."""
         self._deps.notifier.look_at(accepted.environment.slug)
-        if _slack(self._deps).bot_token:
+        if slack_settings(self._deps).bot_token:
             return Response(status=HTTPStatus.OK)
         environment = accepted.environment
         text = (
@@ -136,7 +116,7 @@ class _Commands:
         )
         return jsonify({"response_type": "in_channel", "text": text})
 
-    def _ask(self, environment: Environment, person: _Person) -> Response:
+    def _ask(self, environment: Environment, person: Person) -> Response:
         """Say what would be lost, with buttons. The answer is authorised again, so the value proves nothing."""
         text = chat.question(
             environment, url=self._url(environment), volumes=self._deps.inspector.volumes(environment.slug)
@@ -182,11 +162,11 @@ class _Buttons:
         action = _first(payload.get("actions"))
         if payload.get("type") != "block_actions" or action.get("action_id") not in ("destroy", "keep"):
             return
-        person = _Person(
-            _id_of(payload.get("team")), _id_of(payload.get("channel")), _id_of(payload.get("user")),
-            _response_url(payload),
+        person = Person(
+            id_of(payload.get("team")), id_of(payload.get("channel")), id_of(payload.get("user")),
+            response_url_of(payload),
         )  # fmt: skip
-        if not _may_use(self._deps, person):
+        if not may_use(self._deps, person):
             self._say(person, _NOT_YOU, replace=False)
             return
         try:
@@ -194,7 +174,7 @@ class _Buttons:
         except AgentError as error:
             self._say(person, chat.error(error))
 
-    def _answered(self, action: Mapping[str, Any], person: _Person) -> None:
+    def _answered(self, action: Mapping[str, Any], person: Person) -> None:
         asked = _question(action.get("value"))
         if asked.get("user") != person.user:
             self._say(person, "Somebody else was asked this. Ask for it yourself.", replace=False)
@@ -204,7 +184,7 @@ class _Buttons:
             self._say(person, f"{chat.name(environment)} stays.")
         elif environment.wanted is not Wanted.ABSENT:  # a second click is the same as the first
             self._deps.operations.destroy(environment.slug, caller=person.caller, notice=person.notice)
-            if _slack(self._deps).bot_token:
+            if slack_settings(self._deps).bot_token:
                 self._say(person, "")
             self._deps.notifier.look_at(environment.slug)
 
@@ -224,55 +204,13 @@ class _Buttons:
             raise _stale("This question is too old.")
         return environment
 
-    def _say(self, person: _Person, text: str, *, replace: bool = True) -> None:
+    def _say(self, person: Person, text: str, *, replace: bool = True) -> None:
         if person.response_url:
             self._deps.notifier.answer_click(person.response_url, text, replace=replace)
 
 
 def _stale(message: str) -> RequestError:
     return RequestError(message, hint="Ask again with `/butai destroy`.", code="stale-question")
-
-
-def _slack(deps: Deps) -> SlackSettings:
-    settings = deps.settings().slack
-    if settings is None:
-        abort(HTTPStatus.NOT_FOUND)
-    return settings
-
-
-def _is_ssl_check(deps: Deps) -> bool:
-    """Slack's unsigned probe of our certificate: answered, and nothing else. Other GETs are a 405."""
-    _slack(deps)
-    request.max_content_length = _MAX_BODY_BYTES
-    if request.args.get("ssl_check") == "1":
-        return True
-    if request.method != "POST":
-        abort(HTTPStatus.METHOD_NOT_ALLOWED)
-    return bool(_SSL_CHECK.fullmatch(request.get_data(cache=True)))
-
-
-def _verified_fields(deps: Deps) -> dict[str, str]:
-    """The form's fields, once the signature over the raw body was found good and new."""
-    body = request.get_data(cache=True)  # first: looking at request.form would leave nothing to verify
-    now = deps.clock.now()
-    digest = check_slack(
-        _slack(deps).signing_secret.reveal(),
-        body,
-        timestamp=request.headers.get("X-Slack-Request-Timestamp", ""),
-        signature=request.headers.get("X-Slack-Signature", ""),
-        now=now,
-    )
-    if not body.isascii():  # a form is percent-encoded; Slack signs no other
-        raise refused("The request is not a form as Slack sends it.")
-    if request.mimetype != "application/x-www-form-urlencoded" or request.headers.get("Content-Encoding"):
-        abort(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    if not deps.store.seen.remember(digest, now):
-        raise refused("This request was taken already.")
-    try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
-    except ValueError as error:
-        raise RequestError("The form cannot be read.", code="bad-form") from error
-    return {name: values[0] for name, values in fields.items()}
 
 
 def _payload(fields: Mapping[str, str]) -> Mapping[str, Any]:
@@ -285,20 +223,6 @@ def _payload(fields: Mapping[str, str]) -> Mapping[str, Any]:
     return payload
 
 
-def _may_use(deps: Deps, person: _Person) -> bool:
-    """By ids alone; an empty list of users or channels in the settings allows all of the team."""
-    slack = _slack(deps)
-    allowed = (
-        all(_ID.fullmatch(value) for value in (person.team, person.channel, person.user))
-        and person.team == slack.team
-        and (not slack.users or person.user in slack.users)
-        and (not slack.channels or person.channel in slack.channels)
-    )
-    if not allowed:
-        log.warning("refused in Slack", team=person.team[:40], channel=person.channel[:40], user=person.user[:40])
-    return allowed
-
-
 def _question(value: object) -> Mapping[str, Any]:
     """What a button of ours carries; {} when it is none of ours."""
     try:
@@ -306,17 +230,6 @@ def _question(value: object) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return asked if isinstance(asked, dict) else {}
-
-
-def _response_url(fields: Mapping[str, Any]) -> str:
-    """Kept as it is; where it may lead is decided when it is used."""
-    url = fields.get("response_url", "")
-    return url if isinstance(url, str) and len(url) <= 2_000 else ""
-
-
-def _id_of(value: object) -> str:
-    found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
 
 
 def _first(value: object) -> Mapping[str, Any]:

@@ -481,3 +481,23 @@ def test_a_redirecting_slack_is_not_followed(stage, tokenless, slack):
         with pytest.raises(Exception, match="Slack refuses: http_30"):
             adapter.respond(slack.response_url("C0STAGE"), {"text": "hello"})
     assert not [path for path, _, _ in slack.calls if "elsewhere" in path]
+
+
+def test_what_could_not_be_written_down_is_told_at_the_next_look(stage, slack, monkeypatch):
+    stage.person().types("deploy feature/x in shop")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.store.outbox, "put", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            stage.work()
+    stage.work(70)
+    assert len(slack.in_channel("C0STAGE")) == 1
+
+
+def test_thirty_requests_in_one_channel_leave_no_faster_than_slack_takes_them(stage, slack):
+    for number in range(30):
+        stage.person().types(f"deploy b{number} in shop")
+    stage.work()
+    assert len(slack.in_channel("C0STAGE")) == 11
+    for _ in range(19):
+        stage.work(1.01)
+    assert len(slack.in_channel("C0STAGE")) == 30

@@ -21,6 +21,7 @@ CONTEXT_STAGE, CONTEXT_ARCHIVE = "butai-context", "context.tar"
 DELTA_STAGE, DELTA_ARCHIVE = "butai-delta", "delta.tar"
 
 _NUMBERED = re.compile(r"\bfrom=\d")
+_MOST = 30  # further layers; an image may have 125 of them
 _KNOWN_FLAGS = frozenset(("chown", "chmod", "link"))
 
 
@@ -81,6 +82,8 @@ def detach(text: str, *, context: Tree, delta: Tree) -> Detached:
         _redirect(instruction, rows, delta)
         if instruction.keyword == "COPY" and delta.paths and instruction.flag("from") is None:
             behind[instruction.last] = _over(instruction, context, delta)
+    if sum(map(bool, behind.values())) > _MOST:
+        raise StaleBase
     detached = Detached()
     for at, row in enumerate(rows):
         if at == first:

@@ -181,7 +181,7 @@ class DockerEngine:
                 workdir=hook.working_dir or None,
                 environment=dict(hook.environment),
             )
-            said = cast("bytes", self._api.exec_start(made["Id"]))
+            said = self._api.exec_start(made["Id"])
             status = self._api.exec_inspect(made["Id"])["ExitCode"]
         return int(status or 0), [clean(line) for line in said.splitlines()]
 

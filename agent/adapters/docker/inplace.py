@@ -36,7 +36,7 @@ def sync(client: Client, container: str, files: Mapping[str, FileContent]) -> Sy
     with client.asking(f"put files into {container[:12]}"):
         _refuse_mounts(cast("dict[str, Any]", client.api.inspect_container(container)), files)
         staged = {str(at): _entry(client, container, file) for at, file in enumerate(files.values())}
-        links = {target.lstrip("/"): f"{_STAGE.lstrip('/')}/{at}" for at, target in enumerate(files)}
+        links = {target.lstrip("/"): str(at) for at, target in enumerate(files)}
         try:
             client.api.put_archive(container, "/", pack(_STAGE, staged, now_s=int(time.time()), links=links))
         except APIError as error:

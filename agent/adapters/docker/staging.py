@@ -25,32 +25,37 @@ class Staged:
 
 
 def pack(root: str, staged: Mapping[str, Staged], *, now_s: int, links: Mapping[str, str] | None = None) -> bytes:
-    """A tar with everything below `root`, which only root may enter; then `links`: further names of what is in it."""
+    """A tar with everything below `root`, which only root may enter; then `links`: paths that are the same files."""
     archive = io.BytesIO()
     top = tarfile.TarInfo(root.strip("/"))
     top.type, top.mode = tarfile.DIRTYPE, 0o700
     archive.write(_header(top))
     for name, one in staged.items():
-        entry = tarfile.TarInfo(f"{top.name}/{name}")
-        entry.mode, entry.uid, entry.gid = one.mode, one.uid, one.gid
-        # Later than what it replaces: Python takes a module of the same second and size for the one it compiled.
-        entry.mtime = max(now_s, one.changed_s + 1)
-        if one.is_folder:
-            entry.type = tarfile.DIRTYPE
-        elif one.is_link:
-            entry.type, entry.linkname = tarfile.SYMTYPE, one.data.decode(errors="surrogateescape")
-        else:
-            entry.size = len(one.data)
+        entry = _entry(f"{top.name}/{name}", one, now_s)
         archive.write(_header(entry))
         if entry.size:
             archive.write(one.data)
             archive.write(bytes(-entry.size % tarfile.BLOCKSIZE))
-    for name, staged_name in (links or {}).items():
-        link = tarfile.TarInfo(name)
-        link.type, link.linkname = tarfile.LNKTYPE, staged_name
+    for path, name in (links or {}).items():
+        link = _entry(path, staged[name], now_s)  # the engine sets owner, mode and time once more
+        link.type, link.linkname, link.size = tarfile.LNKTYPE, f"{top.name}/{name}", 0
         archive.write(_header(link))
     archive.write(bytes(2 * tarfile.BLOCKSIZE))
     return archive.getvalue()
+
+
+def _entry(path: str, staged: Staged, now_s: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.uid, entry.gid = staged.mode, staged.uid, staged.gid
+    # Later than what it replaces: Python takes a module of the same second and size for the one it compiled.
+    entry.mtime = max(now_s, staged.changed_s + 1)
+    if staged.is_folder:
+        entry.type = tarfile.DIRTYPE
+    elif staged.is_link:
+        entry.type, entry.linkname = tarfile.SYMTYPE, staged.data.decode(errors="surrogateescape")
+    else:
+        entry.size = len(staged.data)
+    return entry
 
 
 def executable(mode: int, *, yes: bool) -> int:

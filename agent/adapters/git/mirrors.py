@@ -8,15 +8,17 @@ import posixpath
 import re
 import shutil
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters import process
+from agent.adapters.git.batch import Batch
 from agent.adapters.git.checkout import Checkout, replace_text
 from agent.adapters.git.objects import Objects
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.config import Settings
 from agent.errors import DeployError, OutsideError
+from agent.model.change import Change
 from agent.model.deployment import Commit
 from agent.model.names import Revision, Slug
 
@@ -41,6 +43,7 @@ class GitMirrors:
         self._reclaim = reclaim
         self._turns: dict[str, threading.Lock] = {}
         self._tidied: set[str] = set()
+        self._batches: dict[str, Batch] = {}
         self._held: dict[str, set[Revision]] = {}  # project -> revisions that were seen in its mirror
 
     # -- the remote --------------------------------------------------------------------------------------------
@@ -80,6 +83,7 @@ class GitMirrors:
         if self._mirror(project).exists():
             options = ("-c", "gc.auto=2000", "-c", "gc.autoPackLimit=40")
             self._local(project, *options, "gc", "--auto", "--quiet", timeout_s=_LOCAL_S * _PATIENCE)
+            self._batch(project).close()
 
     # -- revisions ---------------------------------------------------------------------------------------------
 
@@ -106,6 +110,16 @@ class GitMirrors:
         """How many paths differ."""
         self._holding(project, old)
         return self._holding(project, new).changed(old, new)
+
+    def changes(self, project: str, old: Revision, new: Revision) -> tuple[Change, ...]:
+        """Every path that differs; a rename is a deletion and an addition."""
+        self._holding(project, old)
+        self._holding(project, new)
+        return self._batch(project).changes(old, new)
+
+    def blobs(self, project: str, ids: Iterable[str], *, limit: int) -> Mapping[str, bytes]:
+        """Contents by object id, as `changes` told them. NeedsRebuild over `limit` bytes in all."""
+        return self._batch(project).blobs(ids, limit=limit)
 
     def archive(self, project: str, revision: Revision, *, under: str = "") -> Generator[bytes]:
         """A tar of the revision, or of its folder `under`, in chunks; closing the iterator ends git.
@@ -155,6 +169,9 @@ class GitMirrors:
 
     def _objects(self, project: str) -> Objects:
         return Objects(self._mirror(project), self._env(project))
+
+    def _batch(self, project: str) -> Batch:
+        return self._batches.setdefault(project, Batch(self._mirror(project), self._env(project)))
 
     def _holding(self, project: str, revision: Revision) -> Objects:
         """The mirror's objects, the revision among them: a mirror that was lost is filled again."""
@@ -211,6 +228,7 @@ class GitMirrors:
         (new / "info" / "attributes").write_text("* -export-ignore -export-subst\n")
         new.rename(mirror)
         self._held.pop(project, None)
+        self._batch(project).close()  # it reads a mirror that is gone
         return mirror
 
     def _unlock(self, mirror: Path, ref: str) -> None:

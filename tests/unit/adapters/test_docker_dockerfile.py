@@ -120,6 +120,7 @@ def test_only_the_changed_ones_of_several_sources_are_copied_over() -> None:
         "COPY --exclude=*.md app /x",
         "COPY app <<EOF /x/\nEOF",
         "RUN --mount=type=bind,source=app,target=/x ls",
+        "\n".join(f"COPY app /copy{at}" for at in range(40)),
     ],
 )
 def test_what_changes_cannot_be_put_over_is_sent_whole(instruction: str) -> None:

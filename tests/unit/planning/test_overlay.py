@@ -247,11 +247,14 @@ def hashed(web: dict[str, Any] | None = None, **more: Any) -> str:
 
 def test_the_hash_changes_with_what_forces_a_new_container() -> None:
     build = {"build": {"context": ROOT}}
-    bind = {"volumes": [{"type": "bind", "source": f"{ROOT}/conf", "target": "/c"}]}
+    folder = {"volumes": [{"type": "bind", "source": f"{ROOT}/conf", "target": "/c"}]}
+    file = {"configs": [{"source": "app", "target": "/c"}]}
+    of_file = {"configs": {"app": {"file": f"{ROOT}/compose.yaml"}}}
     assert hashed({"command": ["a"]}) != hashed({"command": ["b"]})
     assert hashed({"image": "a"}) != hashed({"image": "b"})
     assert hashed() != hashed(environment=dataclasses.replace(ENVIRONMENT, salt=1))
-    assert hashed(bind) != hashed(bind, content="changed")
+    assert hashed(folder) == hashed(folder, content="changed"), "a mounted folder shows what is in it"
+    assert hashed(file, **of_file) != hashed(file, content="changed", **of_file), "a checkout replaces a file"
     assert hashed(build) == hashed(build, content="changed")  # the id of the built image says it
 
 

@@ -3,7 +3,8 @@
 Every program gets a process group of its own. When its time is up, when the work is cancelled or when the
 caller loses interest, the whole group is asked to end (SIGTERM) and soon after made to (SIGKILL): `docker
 compose` ignores the first SIGTERM while it expands an alias bomb, and git leaves helpers behind. Should the
-agent itself be killed, the kernel kills the programs it was waiting for (`setpriv --pdeathsig`).
+agent itself be killed, the kernel kills the programs it was waiting for (`setpriv --pdeathsig`). Programs that are kept
+to be asked more than once are in `dialogue`.
 """
 
 from __future__ import annotations
@@ -223,7 +224,7 @@ class _Child:
         if cancel is not None and cancel.cancelled():
             raise CancelledError(f"{self._name} was not started: a newer wish came first.")
         self._process = subprocess.Popen(
-            [*_leash(), _installed(argv[0], env), *argv[1:]],
+            [*_leash(), installed(argv[0], env), *argv[1:]],
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -351,7 +352,8 @@ def _leash() -> tuple[str, ...]:
     return (program, "--pdeathsig", "KILL", "--") if program else ()
 
 
-def _installed(program: str, env: Mapping[str, str]) -> str:
+def installed(program: str, env: Mapping[str, str]) -> str:
+    """Where a program is; OutsideError when it is nowhere."""
     path = shutil.which(program, path=env.get("PATH", os.defpath))
     if path is None:
         raise OutsideError(

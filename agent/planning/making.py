@@ -1,0 +1,82 @@
+"""What is missing before the first container of a revision may start: its release, images, worktree and containers.
+
+Images come before anything that people can see: a broken build changes nothing.
+"""
+
+from __future__ import annotations
+
+from agent.model.names import Revision
+from agent.model.observed import Observed
+from agent.model.release import Release
+from agent.planning.identity import current, outdated
+from agent.planning.plan import Step, Verb
+from agent.planning.update import Move, Way, moves
+
+
+def make(target: Revision, observed: Observed) -> tuple[Step, ...]:
+    """The next steps, side by side; none when all is there."""
+    release = observed.release
+    if release is None or release.revision != target:
+        return (Step(Verb.READ, target.short, "its compose file was not read yet"),)
+    ways = moves(release, observed)
+    saving = () if observed.release_saved else (Step(Verb.ADOPT, target.short, "nothing it was read from changed"),)
+    missing = _images(release, observed, ways)
+    if missing:
+        return missing + saving + (_checkout(release, observed) if observed.checkout is None else ())
+    in_place = _in_place(ways)
+    if in_place or saving:
+        return in_place + saving + _checkout(release, observed)
+    return _checkout(release, observed) or _create(release, observed)
+
+
+def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tuple[Step, ...]:
+    steps: dict[str, Step] = {}
+    for move in ways:
+        spec = move.spec
+        if spec.image in observed.images or spec.image in steps or move.way is Way.IN_PLACE:
+            continue
+        if move.way is Way.RETAG:
+            cause = "nothing that it is built from changed"
+            steps[spec.image] = Step(Verb.TAG, spec.name, cause, (move.base, spec.image))
+        elif spec.build is not None:
+            steps[spec.image] = Step(Verb.BUILD, spec.name, _why_build(release, move), (spec.name,))
+        else:
+            steps[spec.image] = Step(Verb.PULL, spec.image, "not on this host", (spec.name,))
+    return tuple(steps.values())
+
+
+def _why_build(release: Release, move: Move) -> str:
+    if move.verdict is None or not move.verdict.causes:
+        return f"no image of {release.revision.short} yet"
+    return "; ".join(str(cause) for cause in move.verdict.causes[:3])
+
+
+def _in_place(ways: tuple[Move, ...]) -> tuple[Step, ...]:
+    steps = []
+    for move in ways:
+        if move.way is not Way.IN_PLACE or move.verdict is None:
+            continue
+        causes = "; ".join(str(cause) for cause in move.verdict.causes[:3]) or "nothing of it changed"
+        targets = tuple(container.id for container in move.containers)
+        steps.append(Step(Verb.SYNC, move.spec.name, causes, targets))
+    return tuple(steps)
+
+
+def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
+    if observed.checkout == release.revision:
+        return ()
+    cause = f"the worktree holds {observed.checkout.short if observed.checkout else 'nothing'}"
+    return (Step(Verb.CHECKOUT, release.revision.short, cause),)
+
+
+def _create(release: Release, observed: Observed) -> tuple[Step, ...]:
+    needed, causes = [], []
+    for spec in release.services:
+        if len(current(spec, observed)) < spec.replicas:
+            needed.append(spec.name)
+            causes.append(f"{spec.name} {'changed' if outdated(spec, observed) else 'has no container'}")
+    absent = sorted(set(release.networks) - set(observed.networks))
+    if not needed and not absent:
+        return ()
+    causes += [f"network {name} is missing" for name in absent]
+    return (Step(Verb.CREATE, ", ".join(needed) or "networks", "; ".join(causes), tuple(needed)),)
