@@ -169,9 +169,21 @@ def _tidy(release: Release, observed: Observed) -> Plan:
     if behind:
         cause = f"its containers were synced to {release.revision.short}"
         return Plan(tuple(Step(Verb.CATCH_UP, spec.name, cause, (spec.name,)) for spec in behind), live=True)
-    tags = tuple(sorted(set(observed.own_images) - {spec.image for spec in release.services}))
+    tags = _unused_tags(release, observed)
     untag = (Step(Verb.UNTAG, f"{len(tags)} image tags", "of an older revision", tags),) if tags else ()
     return Plan(untag, live=True)
+
+
+def _unused_tags(release: Release, observed: Observed) -> tuple[str, ...]:
+    """Tags of older revisions; one that is the last name of an image in use stays, for the engine refuses."""
+    in_use = {container.image_id for container in observed.containers}
+    wanted = {spec.image for spec in release.services}
+    kept = {observed.images.get(tag) for tag in wanted}
+    return tuple(
+        tag
+        for tag in sorted(set(observed.own_images) - wanted)
+        if observed.images.get(tag) in kept or observed.images.get(tag) not in in_use
+    )
 
 
 def _joins(release: Release, observed: Observed, context: Context) -> tuple[Step, ...]:

@@ -123,6 +123,31 @@ def test_images_catch_up_when_it_is_quiet_and_older_ones_stay_until_then() -> No
     assert "untag" in str(plan(hopeless, going=False, **now_live))
 
 
+def test_the_last_name_of_an_image_in_use_stays() -> None:
+    """The engine refuses to remove it, and what it refuses would be tried for ever."""
+    found = adopted(BEFORE, R2)
+    assert found is not None
+    web = found.services[0]
+    old, stale = BEFORE.services[0].image, "butai/feature-x/web:000000000000"
+    base = observed(found, *(container(spec) for spec in found.services), container(web, number=1, image_id="sha-old"))
+    world_now = replace(
+        base,
+        containers=(
+            *(container(spec) for spec in found.services if spec.name != "web"),
+            replace(container(web), image_id="sha-old"),
+        ),
+        images={**base.images, old: "sha-old", stale: "sha-stale"},
+        own_images=(old, stale),
+        synced={"web-1": R2},
+        listening=frozenset({"web-1", "worker-1"}),
+        is_quiet=True,
+    )
+    now_live = {"revision": R2, "deployed_revision": R2}
+    table = plan(world_now, going=False, **now_live).route
+    last = plan(replace(world_now, routed=table, confirmed=True), going=False, **now_live)
+    assert [step.targets for step in last.steps] == [(stale,)]
+
+
 def test_the_environment_of_a_derived_release_says_its_own_revision() -> None:
     found = adopted(BEFORE, R2)
     assert found is not None
