@@ -338,7 +338,7 @@ class Agentd:
         with contextlib.suppress(httpx.TransportError):
             self.ask("/health")
             answer = self.visit("nobody-asked-for-this")
-            return answer.status_code == 404 and "<html" in answer.text  # Traefik's own 404 is older than our routes
+            return answer.status_code == 404 and "page not found" not in answer.text  # Traefik's own, before it has our routes
         return False
 
     def _ended(self) -> int:
