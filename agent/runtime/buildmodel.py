@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from agent.model.release import BuildSpec, Release, ServiceSpec
-from agent.runtime.releases import write_private
+from agent.runtime.modelfile import write_model
 
 
 def build_model(
@@ -28,7 +27,7 @@ def build_model(
         "secrets": secrets,
     }
     path = scratch / "build.json"
-    write_private(path, json.dumps(model, sort_keys=True))
+    write_model(path, model)
     return path
 
 

@@ -7,10 +7,7 @@ look recognises what was made. Nothing that runs is touched.
 from __future__ import annotations
 
 import copy
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from agent.config import Settings
@@ -22,6 +19,7 @@ from agent.model.observed import Observed
 from agent.model.release import Release
 from agent.planning.identity import current
 from agent.runtime.cancel import CancelToken
+from agent.runtime.modelfile import write_model
 from agent.runtime.ports import Compose, Git
 
 
@@ -46,7 +44,7 @@ class Creator:
         """DeployError when a bind mount would leave the checkout, or Compose refuses the model."""
         self._prepare_mounts(environment, release)
         path = self._settings().state_dir / "releases" / environment.slug / "create.json"
-        _write_private(path, create_model(environment, release, deployment, observed))
+        write_model(path, create_model(environment, release, deployment, observed))
         self._compose.create(release.stack, path, scale=scale(release, observed, needed), cancel=cancel)
 
     def _prepare_mounts(self, environment: Environment, release: Release) -> None:
@@ -92,10 +90,3 @@ def scale(release: Release, observed: Observed, needed: Sequence[str]) -> dict[s
         missing = max(0, spec.replicas - len(current(spec, observed)))
         counts[spec.name] = have + (missing if spec.name in needed else 0)
     return counts
-
-
-def _write_private(path: Path, model: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(model, file, sort_keys=True)

@@ -61,12 +61,13 @@ class Tidings:
             for notice in self._uninformed(slug, notices, state, settled, can_post=can_post)
             if (tiding := self._news(notice, environment, last, notice.kind in settled, can_post=can_post))
         ]
-        with self._store.transaction() if tidings else nullcontext():  # the write lock, only when there is news
+        # The write lock only when there is news, and no flush: what is put out here can be read from the rows again.
+        with self._store.transaction(durable=False) if tidings else nullcontext():
             for notice, tiding in tidings:
                 self._put(notice, tiding)
         self._remember(slug, notices, state, tidings)
         if thread is not None and not notices:
-            with self._store.transaction():
+            with self._store.transaction(durable=False):
                 self._tell_thread(thread, environment, last)
 
     def put_answer(self, response_url: str, text: str, *, replace: bool) -> None:

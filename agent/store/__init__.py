@@ -51,6 +51,10 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Everything inside happens or nothing does. Takes the one write lock at once: keep it short, no I/O inside."""
-        return self._database.transaction()
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """Everything inside happens or nothing does. Takes the one write lock at once: keep it short, no I/O inside.
+
+        Without `durable` a power cut just after it may undo it, the end of this process never: for what is
+        found again by itself.
+        """
+        return self._database.transaction(durable=durable)

@@ -82,12 +82,15 @@ class Database:
             self._connection().executemany(sql, rows)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing. One inside another, in the same thread, is part of the outer one."""
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All or nothing. One inside another, in the same thread, is part of the outer one.
+
+        Without `durable` it survives the end of this process, but not a power cut just after it: nothing is flushed.
+        """
         if self._connection().in_transaction:
             yield
             return
-        with self._turn():
+        with self._turn(), self._flushing(durable):
             # IMMEDIATE: a reader that becomes a writer halfway fails at once, whatever the busy timeout.
             self._run("BEGIN IMMEDIATE")
             try:
@@ -96,6 +99,17 @@ class Database:
             finally:
                 if self._connection().in_transaction:  # left by an exception, a failed COMMIT included
                     self._run("ROLLBACK")
+
+    @contextmanager
+    def _flushing(self, durable: bool) -> Iterator[None]:
+        if durable:
+            yield
+            return
+        self._run("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._run("PRAGMA synchronous = FULL")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

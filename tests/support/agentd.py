@@ -337,7 +337,8 @@ class Agentd:
             raise RuntimeError(f"the agent ended by itself:\n{self.log()[-4000:]}")
         with contextlib.suppress(httpx.TransportError):
             self.ask("/health")
-            return self.visit("nobody-asked-for-this").status_code == 404
+            answer = self.visit("nobody-asked-for-this")
+            return answer.status_code == 404 and "page not found" not in answer.text  # Traefik's own, before it has our routes
         return False
 
     def _ended(self) -> int:

@@ -103,6 +103,7 @@ class Builders:
         self.engine = DockerEngine(HOST, "tests", scratch_dir=scratch_dir)
         self.compose = ComposeCli(HOST)
         self.name = f"butai-test/{run_id()}-{secrets.token_hex(3)}"
+        self._first_name = self.name  # a test may go on under a longer one
         self.lines: list[str] = []
 
     def by_engine(
@@ -168,7 +169,7 @@ class Builders:
     def remove(self) -> None:
         for image in self.client.images(filters={"label": [f"{name}={value}" for name, value in run_labels().items()]}):
             for tag in image["RepoTags"] or ():
-                if tag.startswith(f"{self.name}:"):
+                if tag.startswith(self._first_name):
                     self.client.remove_image(tag, force=True)
         self.client.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -253,7 +254,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _run_backend(self) -> None:
         backend = subprocess.Popen(
-            ["git", "http-backend"],
+            [_backend()],
             env=self._cgi_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -317,6 +318,12 @@ class _Answer(BaseHTTPRequestHandler):
                 self.server.git.stopping.wait()
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
+
+
+@functools.cache
+def _backend() -> str:
+    """The program itself: by way of `git` it costs one process more for each request."""
+    return str(Path(_git("--exec-path").strip()) / "git-http-backend")
 
 
 def _environment() -> dict[str, str]:

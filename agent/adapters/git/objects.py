@@ -30,7 +30,12 @@ class Objects:
         self._env = env
 
     def resolve(self, ref: str) -> Revision:
-        """The commit that a full ref points to. StateError when it is none."""
+        """The commit that a full ref of ours points to. StateError when there is none.
+
+        They are loose files (`gc.packRefs` is off), which are read a hundred times faster than git is started.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            return Revision((self._mirror / ref).read_text().strip())
         with self._repo() as repo:
             return Revision(repo.git.rev_parse("--verify", "--end-of-options", f"{ref}^{{commit}}"))
 

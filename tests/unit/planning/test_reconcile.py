@@ -146,6 +146,44 @@ def test_a_crashed_container_is_started_again_less_and_less_often_and_not_for_ev
     assert str(plan(crashed, going=False, repairs=5, repaired_at=NOW)) == "nothing to do"
 
 
+def test_what_failed_by_itself_is_made_again_less_and_less_often_and_not_for_ever() -> None:
+    """Images pruned by hand and a build that fails, settings that forbid what they allowed: told once, not a loop."""
+    pruned = replace(UP, images={})
+    assert "pull db:1" in str(plan(pruned, going=False))
+    tried = {"failed_config": "settings-1", "repaired_at": NOW - timedelta(seconds=3)}
+    assert str(plan(pruned, going=False, repairs=2, **tried)) == "wait for the next attempt to repair in 5 s"
+    over = plan(pruned, going=False, repairs=5, **tried)
+    assert str(over) == "wait for somebody to push or to deploy again: the last attempt failed"
+    assert over.look_again_s is None
+    assert "pull db:1" in str(plan(pruned, going=True, repairs=5, **tried)), "somebody asked"
+    other = Context(settings=SETTINGS, fingerprint="settings-2", now=NOW)
+    assert "pull db:1" in str(plan(pruned, going=False, repairs=5, context=other, **tried)), "the settings changed"
+
+
+def test_what_cannot_be_made_and_does_not_run_says_so_at_its_url() -> None:
+    tried = {"failed_config": "settings-1", "repairs": 5, "repaired_at": NOW}
+    first = plan(replace(UP, images={}, containers=()), going=False, **tried)
+    assert str(first) == "route feature-x: nothing of it runs"
+    assert first.route is not None
+    assert first.route.backend is Backend.AGENT
+
+
+def test_new_containers_that_failed_are_not_given_the_route_when_nobody_looks() -> None:
+    """Changed settings made them, beside the good ones; without a deployment nobody probes their port."""
+    good = container(WEB, config="older", number=2)
+    world = replace(UP, containers=(DB_UP, container(WEB, health="unhealthy"), good))
+    assert world.routed is not None
+    [route] = world.routed.routes
+    world = replace(world, routed=replace(world.routed, routes=(replace(route, containers=(good.name,)),)))
+    tried = {"failed_config": "settings-1", "repairs": 1, "repaired_at": NOW}
+    assert str(plan(world, going=False, **tried)).startswith("wait for somebody")
+
+
+def test_an_environment_whose_project_left_the_settings_is_left_alone_and_can_be_removed() -> None:
+    assert str(plan(UP, project="gone")) == "wait for its project to come back into the settings"
+    assert "unroute" in str(plan(UP, project="gone", wanted=Wanted.ABSENT))
+
+
 def test_what_is_not_ready_in_time_fails_and_names_what_it_waited_for() -> None:
     world = observed(SHOP, container(DB, health="starting"), container(WEB, "created"), starting_s=121.0)
     assert "Not ready after 120 s: still waiting for" in str(plan(world))

@@ -390,6 +390,23 @@ def test_a_failed_transaction_leaves_nothing_behind(store: Store) -> None:
     create(store)
 
 
+def test_what_need_not_be_flushed_leaves_the_next_write_as_durable_as_ever(store: Store) -> None:
+    def level() -> int:
+        return int(store._database.read("PRAGMA synchronous")[0][0])
+
+    with store.transaction(durable=False):
+        assert level() == 1
+        with store.transaction():
+            assert level() == 1
+    assert level() == 2
+    with pytest.raises(ZeroDivisionError), store.transaction(durable=False):
+        1 / 0  # noqa: B018
+    assert level() == 2
+    with store.transaction():
+        assert store.seen.remember("inside another", NOW)
+        assert level() == 2
+
+
 def test_a_transaction_in_another_thread_is_not_seen_before_its_end(store: Store) -> None:
     with ThreadPoolExecutor(1) as other, store.transaction():
         create(store)
