@@ -75,8 +75,8 @@ def _reconfigured(verdict: Verdict, before: ServiceSpec | None, after: ServiceSp
         return _raised(verdict, after, "it is new", build=True)
     if after.build is not None and before.build != after.build:
         return _raised(verdict, after, "its `build:` changed", build=True)
-    if (before.binds, before.other_mounts) != (after.binds, after.other_mounts):
-        return _raised(verdict, after, "its mounts changed, and with them what is seen of its image", build=True)
+    if after.build is not None and (before.binds, before.other_mounts) != (after.binds, after.other_mounts):
+        return _raised(verdict, after, "other parts of its image are seen now", build=True)
     if before.config_hash != after.config_hash and not verdict.recreate:
         return _raised(verdict, after, "its configuration changed", build=False)
     return verdict

@@ -39,6 +39,7 @@ HELP = """\
 • `/butai status BRANCH`: how it is, its URL, its last deployment
 • `/butai redeploy BRANCH`: build again and replace every container; its data is kept
 • `/butai sleep BRANCH` and `/butai wake BRANCH`: stop it and keep its data; run it again
+• `/butai pin BRANCH` and `/butai unpin BRANCH`: keep the version it has; follow pushes again
 • `/butai destroy BRANCH`: remove it with its data (asks first)
 When several projects have the branch: `BRANCH in PROJECT`, or `PROJECT:BRANCH`."""
 

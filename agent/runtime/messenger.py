@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 _BETWEEN_EDITS_S = 1.0
 _BETWEEN_POSTS_S = 1.0  # in one channel, https://docs.slack.dev/apis/web-api/rate-limits
 _BURST = 10  # Slack allows short bursts
-_AT_ONCE = 1_000
+_AT_ONCE = 100
 _RESPONSE_URL_USES = 5
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PATIENCE = timedelta(hours=24)
@@ -57,6 +58,7 @@ class Messenger:
         self._clock = clock
         self._not_before: dict[str, float] = {}  # per message: when its next edit may leave
         self._full_until: dict[str, float] = {}  # per channel: when all its posts are paid for, one second each
+        self._booked: set[str] = set()  # messages that wait for a second of their own in their channel
         self._closed_doors: set[tuple[str, str]] = set()  # (team, channel) that the bot may not write to
 
     def send_due(self) -> float:
@@ -65,8 +67,9 @@ class Messenger:
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._full_until = {channel: at for channel, at in self._full_until.items() if at > now}
         held = [_EVER]
-        for item in self._store.outbox.due(self._clock.now(), limit=_AT_ONCE):
-            wait_s = self._wait_for(item)
+        for item in self._unbooked(self._store.outbox.due(self._clock.now(), limit=_AT_ONCE)):
+            # The end of a request is what people wait for: it may follow an edit at once.
+            wait_s = 0.0 if item.payload.get("final") else self._not_before.get(item.key, now) - now
             if wait_s > 0:
                 held.append(wait_s)
             else:
@@ -75,15 +78,27 @@ class Messenger:
         until_due = _EVER if due_at is None else (due_at - self._clock.now()).total_seconds()
         return max(0.01, min(held) if until_due <= 0 else min(until_due, *held))
 
-    def _wait_for(self, item: Outgoing) -> float:
-        """Seconds for which the message is held back: it was edited just now, or its channel gets too many.
-
-        The end of a request is what people wait for: it may follow an edit at once.
-        """
+    def _unbooked(self, due: tuple[Outgoing, ...]) -> list[Outgoing]:
+        """Those that their channel takes now; each of the others is put off to a second of its own."""
         now = self._clock.monotonic()
-        edited_s = 0.0 if item.payload.get("final") else self._not_before.get(item.key, now) - now
-        full_s = self._full_until.get(_channel(item), now) - now - _BURST * _BETWEEN_POSTS_S
-        return max(edited_s, full_s)
+        ready: list[Outgoing] = []
+        later: list[tuple[Outgoing, float]] = []
+        for item in due:
+            channel = _channel(item)
+            if channel and item.key not in self._booked:
+                free_at = max(now, self._full_until.get(channel, now))
+                self._full_until[channel] = free_at + _BETWEEN_POSTS_S
+                wait_s = free_at - now - _BURST * _BETWEEN_POSTS_S
+                if wait_s > 0:
+                    self._booked.add(item.key)
+                    later.append((item, wait_s))
+                    continue
+            self._booked.discard(item.key)
+            ready.append(item)
+        with self._store.transaction(durable=False) if later else nullcontext():
+            for item, wait_s in later:
+                self._store.outbox.defer(item.id, at=self._clock.now() + timedelta(seconds=wait_s))
+        return ready
 
     def _send(self, item: Outgoing) -> None:
         try:
@@ -95,10 +110,7 @@ class Messenger:
         except SlackRefused as error:
             self._give_up(item, error.message)
         else:
-            now = self._clock.monotonic()
-            self._not_before[item.key] = now + _BETWEEN_EDITS_S
-            if channel := _channel(item):
-                self._full_until[channel] = max(now, self._full_until.get(channel, now)) + _BETWEEN_POSTS_S
+            self._not_before[item.key] = self._clock.monotonic() + _BETWEEN_EDITS_S
             self._done(item, delivered)
 
     def _deliver(self, payload: Mapping[str, Any]) -> OpenNotice | None:

@@ -266,10 +266,6 @@ class Edge(Protocol):
 
     def read(self, slug: Slug) -> RouteTable | None: ...
 
-    def slugs(self) -> tuple[Slug, ...]:
-        """Every environment that has a route file."""
-        ...
-
     def write(self, table: RouteTable) -> None:
         """Validate, then replace the environment's file in one rename."""
         ...

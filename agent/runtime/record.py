@@ -78,11 +78,11 @@ class Record:
         return begun
 
     def advance(self, environment: Environment, deployment: Deployment, plan: Plan) -> Deployment:
-        """Move the phase forward, never back, and tell."""
+        """Move the phase forward, never back, and tell. After a failure it stays: what is done then only puts right."""
         if deployment.revision is None and not any(step.verb is Verb.FETCH for step in plan.steps):
             deployment = self._at(environment, deployment)
         phases = [_PHASES[step.verb] for step in plan.steps if step.verb in _PHASES]
-        if not phases or deployment.phase not in _ORDER:
+        if not phases or deployment.phase not in _ORDER or deployment.failure is not None:
             return deployment
         phase = max(phases, key=_ORDER.index)
         if _ORDER.index(phase) <= _ORDER.index(deployment.phase):
@@ -128,12 +128,15 @@ class Record:
             else:
                 if fresh.revision is None:
                     self._at(environment, fresh)
+                target = environment.target(self._fingerprint(environment))
                 self._store.environments.update(
                     environment.slug,
-                    deployed_revision=environment.target(self._fingerprint(environment)),
+                    deployed_revision=target,
                     deployed_salt=environment.salt,
                     repairs=environment.repairs if fresh.caller == "agent" else 0,
                 )
+                if environment.failed_revision == target:  # other settings, another try
+                    self._store.environments.update(environment.slug, failed_revision=None, failed_config="")
                 ended = self._store.deployments.finish(fresh.id, Phase.READY, now=now, url=self._url(environment.slug))
             self._event(ended)
         self._attempts.begin(environment.slug)

@@ -64,7 +64,7 @@ class Tidings:
         # The write lock only when there is news, and no flush: what is put out here can be read from the rows again.
         with self._store.transaction(durable=False) if tidings else nullcontext():
             for notice, tiding in tidings:
-                self._put(notice, tiding)
+                self._put(notice, tiding, can_post=can_post)
         self._remember(slug, notices, state, tidings)
         if thread is not None and not notices:
             with self._store.transaction(durable=False):
@@ -121,9 +121,9 @@ class Tidings:
             tiding = _Tiding(chat.last_word(tiding.text), final=True)
         return None if not tiding.final and self._said.get(notice.id) == tiding.text else tiding
 
-    def _put(self, notice: OpenNotice, tiding: _Tiding) -> None:
+    def _put(self, notice: OpenNotice, tiding: _Tiding, *, can_post: bool) -> None:
         payload: dict[str, object] = {"notice": notice.id, "text": tiding.text, "final": tiding.final}
-        if not notice.message_ts:
+        if can_post and not notice.message_ts:
             payload["posts_to"] = notice.notice.channel
         if tiding.gone:
             payload["gone"] = True

@@ -81,10 +81,6 @@ class Deployments:
         """The newest first."""
         return self._many("WHERE slug = ? ORDER BY id DESC LIMIT ?", (slug, limit))
 
-    def unfinished(self) -> tuple[Deployment, ...]:
-        """Of all environments, the oldest first."""
-        return self._many("WHERE finished_at IS NULL ORDER BY id")
-
     def update(self, deployment_id: int, **changes: Unpack[Changes]) -> Deployment:
         """Change some fields of one that goes on; how it is now.
 

@@ -78,6 +78,10 @@ class Outbox:
             (from_time(at), error, message_id),
         )
 
+    def defer(self, outgoing_id: int, *, at: datetime) -> None:
+        """Not before `at`; it was not tried yet."""
+        self._database.write("UPDATE outbox SET due_at = ? WHERE id = ?", (from_time(at), outgoing_id))
+
     def drop(self, message_id: int, *, error: str = "") -> None:
         """Give up. The row stays and says why, until something new is put under its key."""
         self._database.write(

@@ -26,6 +26,8 @@ PROJECTS = ("classic", "site", "team", "tiny")
 
 BuildTheatre = Callable[..., Theatre]
 
+_running: list[Agentd] = []  # for the hook below, which knows no fixtures while one of them fails
+
 
 @pytest.fixture(scope="session", name="git")
 def git_fixture() -> Iterator[GitServer]:
@@ -37,34 +39,28 @@ def git_fixture() -> Iterator[GitServer]:
         yield server
 
 
-@pytest.fixture(scope="session", name="open_theatres")
-def open_theatres_fixture() -> list[Agentd]:
-    """Every agent that runs, for whoever keeps evidence."""
-    return []
-
-
 @pytest.fixture(scope="session", name="theatre")
-def theatre_fixture(git: GitServer, open_theatres: list[Agentd]) -> Iterator[Theatre]:
+def theatre_fixture(git: GitServer) -> Iterator[Theatre]:
     """The agent that most scenarios share: it polls twice a second and has webhooks, Slack and a bot token."""
     with ExitStack() as stack:
-        yield _open(stack, git, open_theatres, {})
+        yield _open(stack, git, {})
 
 
 @pytest.fixture(name="another_theatre")
-def another_theatre_fixture(git: GitServer, open_theatres: list[Agentd]) -> Iterator[BuildTheatre]:
+def another_theatre_fixture(git: GitServer) -> Iterator[BuildTheatre]:
     """An agent of the test's own, on the same git server: `another_theatre(limits={...})`."""
     with ExitStack() as stack:
-        yield lambda **options: _open(stack, git, open_theatres, options)
+        yield lambda **options: _open(stack, git, options)
 
 
-def _open(stack: ExitStack, git: GitServer, open_theatres: list[Agentd], options: dict[str, Any]) -> Theatre:
+def _open(stack: ExitStack, git: GitServer, options: dict[str, Any]) -> Theatre:
     slack = stack.enter_context(Slackd())
     names = options.pop("projects", PROJECTS)
     more = options.pop("project_options", {})
     projects = {name: {"remote": git.url(name), **more.get(name, {})} for name in names}
     agent = stack.enter_context(Agentd(projects, slack=slack, **options))
-    open_theatres.append(agent)
-    stack.callback(open_theatres.remove, agent)
+    _running.append(agent)
+    stack.callback(_running.remove, agent)
     return Theatre(agent, git, slack)
 
 
@@ -72,11 +68,10 @@ def _open(stack: ExitStack, git: GitServer, open_theatres: list[Agentd], options
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Keep what explains a failure before anything is tidied."""
     report = yield
-    agents = getattr(item, "funcargs", {}).get("open_theatres") or ()
-    if report.failed and agents:
+    if report.failed and _running:
         name = re.sub(r"[^\w.-]+", "-", item.name)[:100]
         folder = evidence.OUTPUT_DIR / f"{name}-{os.getpid()}"
-        for agent in agents:
+        for agent in _running:
             evidence.keep(agent, folder / agent.instance)
         report.sections.insert(0, ("everything about this failure", str(folder)))
         terminal = item.config.pluginmanager.get_plugin("terminalreporter")

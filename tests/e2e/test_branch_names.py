@@ -11,12 +11,13 @@ from tests.support.eventually import eventually
 from tests.support.theatre import Theatre
 
 # The page is the branch as the container was told it: whatever expands or unescapes on the way shows here.
-COMPOSE = """\
-services:
+COMPOSE = r"""services:
   web:
     image: busybox:1.37
     ports: ["8080"]
-    command: ["sh", "-c", "mkdir /www; printenv BUTAI_BRANCH > /www/index.html; exec httpd -f -p 8080 -h /www"]
+    networks: [front, back]
+    command: ["sh", "-c", "mkdir /www; echo \"$$BUTAI_BRANCH\" > /www/index.html; exec httpd -f -p 8080 -h /www"]
+networks: {front: {}, back: {}}
 """
 
 SAFE = (
@@ -37,9 +38,8 @@ REFUSED = (
 
 
 @pytest.fixture(scope="module", name="stages")
-def stages_fixture(request: pytest.FixtureRequest) -> Iterator[Theatre]:
-    """All of them on stage at once."""
-    theatre: Theatre = request.getfixturevalue("theatre")
+def stages_fixture(theatre: Theatre) -> Iterator[Theatre]:
+    """All of them on stage at once, with two networks each: more than Docker's default pools have room for."""
     repository = theatre.git.create("names", {"compose.yaml": COMPOSE})
     main = repository.revision("main")
     assert main is not None
@@ -48,11 +48,19 @@ def stages_fixture(request: pytest.FixtureRequest) -> Iterator[Theatre]:
     eventually(lambda: "names" in {one["name"] for one in theatre.agent.ask("/projects")["projects"]}, 15)
     for branch in SAFE:
         theatre.agent.send("/environments", {"branch": branch, "project": "names"})
-    for branch in SAFE:
-        eventually(lambda name=branch: theatre.phase("names", name) == "ready", 180, pause_s=0.3)
+    eventually(lambda: _unfinished(theatre) == {}, 240, pause_s=0.5)
     yield theatre
     for branch in SAFE:
         theatre.agent.send(f"/environments/{theatre.slug('names', branch)}", method="DELETE")
+
+
+def _unfinished(theatre: Theatre) -> dict[str, str]:
+    listed = theatre.agent.ask("/environments", project="names")["environments"]
+    phases = {one["environment"]["branch"]: one["deployment"] for one in listed}
+    failed = {branch: last["failure"] for branch, last in phases.items() if last["phase"] == "failed"}
+    if failed:
+        pytest.fail(f"these cannot be put on stage: {failed}")
+    return {branch: last["phase"] for branch, last in phases.items() if last["phase"] != "ready"}
 
 
 def test_each_name_has_an_address_of_its_own_and_reaches_its_container_as_it_is(stages: Theatre) -> None:
@@ -93,7 +101,7 @@ def test_what_looks_like_something_else_is_shown_so_that_one_sees_it(stages: The
 
 def test_the_branch_wins_over_a_tag_of_the_same_name(stages: Theatre) -> None:
     repository = stages.repository("names")
-    tagged = repository.commit("v1.0", {"compose.yaml": COMPOSE.replace("BUTAI_BRANCH", "PATH")}, base="main")
+    tagged = repository.commit("v1.0", {"compose.yaml": COMPOSE.replace("BUTAI_BRANCH", "BUTAI_URL")}, base="main")
     repository.point("refs/tags/v1.0", tagged)
     repository.commit("v1.0", {"compose.yaml": COMPOSE, "later": "than the tag"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -42,6 +43,16 @@ def change(text: str) -> Change:
     return Change(path, kind, mode, blob if mode else "", old_mode)
 
 
+@functools.cache
+def _ignore(patterns: tuple[str, ...]) -> Ignore:
+    return Ignore("\n".join(patterns))
+
+
+def matches(patterns: tuple[str, ...], path: str) -> bool:
+    """As Docker reads `.dockerignore`."""
+    return _ignore(patterns).excludes(path)
+
+
 def facts(
     *texts: str,
     dockerfiles: Mapping[str, str] | None = None,
@@ -63,7 +74,7 @@ def facts(
     return Facts(
         ignored=lambda _, path: ignore.excludes(path),
         dockerfile=recipe,  # type: ignore[arg-type]
-        matches=lambda patterns, path: Ignore("\n".join(patterns)).excludes(path),
+        matches=matches,
         mode=mode,
         readlink=lambda path: leads[path],
     )

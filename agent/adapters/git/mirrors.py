@@ -12,10 +12,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters import process
+from agent.adapters.git import quick
 from agent.adapters.git.batch import Batch
 from agent.adapters.git.checkout import Checkout, replace_text
 from agent.adapters.git.objects import Objects
 from agent.adapters.git.remote import Remote, branch_is_missing
+from agent.adapters.git.wire import Wire
 from agent.config import Settings
 from agent.errors import DeployError, OutsideError
 from agent.model.change import Change
@@ -44,6 +46,7 @@ class GitMirrors:
         self._turns: dict[str, threading.Lock] = {}
         self._tidied: set[str] = set()
         self._batches: dict[str, Batch] = {}
+        self._wires: dict[str, Wire] = {}
         self._held: dict[str, set[Revision]] = {}  # project -> revisions that were seen in its mirror
 
     # -- the remote --------------------------------------------------------------------------------------------
@@ -68,6 +71,9 @@ class GitMirrors:
         with self._turn(project):
             mirror = self._ensure_mirror(project)
             self._unlock(mirror, ref)
+            if (revision := self._quick(project, branch, ref)) is not None:
+                self._held.setdefault(project, set()).add(revision)
+                return revision
             done = self._fetch(project, f"+{_HEADS}{branch}:{ref}")
             if done.ok:
                 revision = self._objects(project).resolve(ref)
@@ -169,6 +175,19 @@ class GitMirrors:
 
     def _objects(self, project: str) -> Objects:
         return Objects(self._mirror(project), self._env(project))
+
+    def _quick(self, project: str, branch: str, ref: str) -> Revision | None:
+        """The head, fetched without `git fetch`; None where that is needed."""
+        remote, silence_s = self._remote(project), self._settings().limits.fetch_timeout_s
+        wire = self._wires.get(project)
+        if wire is None or (wire.remote, wire.silence_s) != (remote, silence_s):
+            if wire is not None:
+                wire.close()
+            wire = self._wires[project] = Wire(remote, silence_s=silence_s)
+        try:
+            return quick.fetch(wire, self._mirror(project), self._env(project), branch=branch, ref=ref)
+        except TimeoutError as error:
+            raise remote.silent(silence_s) from error
 
     def _batch(self, project: str) -> Batch:
         return self._batches.setdefault(project, Batch(self._mirror(project), self._env(project)))

@@ -55,7 +55,7 @@ class Remote:
     def configuration(self, *, low_speed_s: int) -> str:
         """All the configuration that git gets to see, for this one project."""
         sections = [_FIXED.format(low_speed_s=low_speed_s), f'[remote "origin"]\n\turl = {_quote(self.bare_url)}\n']
-        if header := self._authorization():
+        if header := self.authorization():
             place = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
             sections.append(f"[http {_quote(place)}]\n\textraHeader = {_quote(header)}\n")
         if path := self._local_path():
@@ -99,7 +99,8 @@ class Remote:
     def _parts(self) -> SplitResult:
         return urlsplit(self.url)
 
-    def _authorization(self) -> str:
+    def authorization(self) -> str:
+        """The header that carries user and password over HTTP; "" without them."""
         if self._parts.scheme not in ("http", "https") or "@" not in self._parts.netloc:
             return ""
         pair = f"{unquote(self._parts.username or '')}:{unquote(self._parts.password or '')}"

@@ -135,14 +135,6 @@ class Traefik:
                 return table
         return RouteTable(slug, Backend.AGENT, None, ())
 
-    def slugs(self) -> tuple[Slug, ...]:
-        """Every environment that has a route file."""
-        found = []
-        for key in self._routes().keys():  # noqa: SIM118 - a Folder is no mapping
-            with contextlib.suppress(ValueError):
-                found.append(Slug(key))
-        return tuple(found)
-
     def write(self, table: RouteTable) -> None:
         """Validate, then replace the environment's file in one rename."""
         self._routes().write(table.slug, self._routing.render(table, self._settings()))

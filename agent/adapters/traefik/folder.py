@@ -38,11 +38,6 @@ class Folder:
             for directory in (self.path, self._staging):
                 directory.mkdir(mode=0o755, parents=True, exist_ok=True)
 
-    def keys(self) -> tuple[str, ...]:
-        with self._told():
-            names = sorted(path.name for path in self.path.glob(f"{self._prefix}.*{_SUFFIX}"))
-        return tuple(key for name in names if (key := name[len(self._prefix) + 1 : -len(_SUFFIX)]))
-
     def read(self, key: str) -> Any:
         """The document; None when there is none. Raises ValueError when the file holds no JSON."""
         with self._told():

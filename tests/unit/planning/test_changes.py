@@ -76,12 +76,12 @@ def test_the_summary_says_what_was_done() -> None:
         (
             (DEV,),
             (replace(DEV, binds=()),),
-            "rebuild dev\n  .env: left out by .dockerignore\n  its mounts changed, and with them what is seen of its image",
+            "rebuild dev\n  .env: left out by .dockerignore\n  other parts of its image are seen now",
         ),
         (
             (DB,),
             (replace(DB, binds=(), config_hash="x"),),
-            "recreate db\n  its mounts changed, and with them what is seen of its image",
+            "recreate db\n  its configuration changed",
         ),
         ((API,), (built("api", context="api", build={"args": {"A": "2"}}),), "rebuild api\n  its `build:` changed"),
         ((DB,), (DB,), "nothing to do"),

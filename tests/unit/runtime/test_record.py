@@ -16,6 +16,7 @@ from tests.support.desk import ANNA, BROKEN, Desk
 from tests.support.plans import NOW, R1, R2
 
 START = Plan((Step(Verb.START, "web", "exited (1)", ("web-1",)),))
+ROUTE = Plan((Step(Verb.ROUTE, "feature-x", "nothing of it can serve"),))
 READ = Plan((Step(Verb.READ, "1111111111", "its compose file was not read yet"),))
 EXITED = Failure("exited", "Service `web` exited with status 1.", "Its last lines say why.", "web")
 
@@ -79,6 +80,26 @@ def test_a_refused_revision_goes_back_to_the_good_one_and_is_told_when_that_serv
     ended = desk.last(environment)
     assert (ended.phase, ended.failure) == (Phase.FAILED, BROKEN)
     assert desk.row(environment).deployed_revision == R1
+
+
+def test_a_revision_that_becomes_good_is_no_failed_one_any_more(desk: Desk) -> None:
+    """Changed settings gave it another try; `show` said of the same revision that it serves and that it failed."""
+    environment = desk.fails(desk.fetched(desk.deploy(), R1))
+    assert environment.failed_revision == R1
+    environment = desk.store.environments.update(environment.slug, failed_config="of other settings")
+    desk.record.live(environment, desk.current(environment))
+    environment = desk.fetched(environment)
+    desk.record.live(environment, desk.current(environment))
+    environment = desk.row(environment)
+    assert (environment.deployed_revision, environment.failed_revision, environment.failed_config) == (R1, None, "")
+
+
+def test_the_last_good_revision_does_not_excuse_the_one_that_failed(desk: Desk) -> None:
+    environment = desk.fails(desk.fetched(desk.live(revision=R1), R2))
+    desk.record.live(environment, desk.current(environment))
+    desk.record.repair(desk.row(environment), START)
+    desk.record.live(desk.row(environment), desk.current(environment))
+    assert desk.row(environment).failed_revision == R2
 
 
 def test_a_failed_redeploy_goes_back_to_the_containers_that_serve(desk: Desk) -> None:
@@ -199,6 +220,14 @@ def test_phases_move_forward_only(desk: Desk) -> None:
     deployment = desk.record.advance(environment, desk.current(environment), START)
     assert deployment.phase is Phase.STARTING
     assert desk.record.advance(environment, deployment, READ).phase is Phase.STARTING
+
+
+def test_a_deployment_that_failed_does_not_start_any_more_whatever_is_still_put_right(desk: Desk) -> None:
+    """A waiting page is written for it, the last good containers come back: people who watch saw it starting."""
+    environment = desk.fails(desk.fetched(desk.live(revision=R1), R2))
+    deployment = desk.record.advance(environment, desk.current(environment), ROUTE)
+    assert deployment.phase is Phase.BUILDING
+    assert desk.current(environment).phase is Phase.BUILDING
 
 
 def test_what_was_done_adds_up(desk: Desk) -> None:

@@ -265,7 +265,6 @@ def test_an_environment_has_one_unfinished_deployment_at_most(store: Store) -> N
     second = store.deployments.begin(environment, cause="c", caller="a", now=NOW)
     assert store.deployments.last(environment.slug) == second
     assert [d.id for d in store.deployments.history(environment.slug, 10)] == [second.id, begun.id]
-    assert store.deployments.unfinished() == (second,)
 
 
 def test_a_deployment_ends_by_finish_only_and_only_in_a_final_phase(store: Store) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from agent.errors import RequestError
-from agent.web.command import Command, parse, unescape
+from agent.runtime.chat import HELP
+from agent.web.command import VERBS, Command, parse, unescape
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,10 @@ def test_a_project_can_be_named_in_every_usual_way(text):
 @pytest.mark.parametrize("text", ["", "   ", "help", "HELP", "--help", "–help", "—help", "\u00a0"])
 def test_nothing_and_help_ask_for_help(text):
     assert parse(text) == Command("help")
+
+
+def test_help_names_every_command():
+    assert [verb for verb in VERBS if f"`/butai {verb}" not in HELP] == ["help"]
 
 
 def test_status_of_nothing_is_the_list():
