@@ -20,11 +20,13 @@ from agent.planning.identity import current
 from agent.planning.plan import Plan, Step, Verb
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
+CRASHED = "crashed"  # the code of the failure that is left then
 _PROBE_AGAIN_S = 0.015
 _HEALTH_AGAIN_S = 0.1
 _IDLE_AGAIN_S = 5.0
+_SOMEBODY = "somebody to push or to deploy again"
+_A_PERSON = f"{_SOMEBODY}: the last attempt failed"
 QUIET_S = 5.0  # after the last sync, before images are built that lag behind
-_A_PERSON = "somebody to push or to deploy again: the last attempt failed"
 _NOT_ROUTED = Failure(
     code="route-not-served",
     message="The containers are ready, but Traefik does not serve the route.",
@@ -104,7 +106,7 @@ def _start_and_route(
     if not in_progress and (stage.steps or stage.crashed):
         pause = _repair_pause(environment, context.now)
         if pause is None:
-            return Plan(joins, waiting=(), live=False)
+            return Plan(joins, waiting=(_SOMEBODY,), failure=_crashed(stage.steps, observed))
         if pause > 0:
             return Plan(joins, waiting=(f"the next attempt to repair in {pause:.0f} s",), look_again_s=pause)
     if stage.steps:
@@ -116,6 +118,19 @@ def _start_and_route(
         again = again if in_progress else _IDLE_AGAIN_S
         return Plan((), stage.waiting, again, kept=stage.kept)
     return _switch(environment, observed, context, release, in_progress=in_progress)
+
+
+def _crashed(steps: tuple[Step, ...], observed: Observed) -> Failure:
+    """What the repairs that are used up did not mend."""
+    targets = {target for step in steps for target in step.targets}
+    dead = [each for each in observed.containers if each.id in targets and not each.running]
+    words = [f"{each.service} {each.state}{'' if each.exit_code is None else f' {each.exit_code}'}" for each in dead]
+    return Failure(
+        code=CRASHED,
+        message=f"{', '.join(words) or 'It crashed'}; five restarts did not help.",
+        hint="Its last lines say why. Push a correction, or try once more with `butai deploy`.",
+        service=dead[0].service if dead else "",
+    )
 
 
 def _switch(

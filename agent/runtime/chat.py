@@ -16,6 +16,7 @@ from agent.errors import AgentError, DeployError
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision
+from agent.planning.reconcile import CRASHED
 
 _MAX_LOG_LINES = 15
 _MAX_LOG = 2_000  # characters as sent
@@ -129,10 +130,11 @@ def live(deployment: Deployment, *, url: str, took_s: float, again: bool = False
 def failed(deployment: Deployment, *, url: str, serving: Revision | None) -> str:
     """Why not, where to look, whose commit it was, and what to do next. `serving`: the good version people see."""
     failure = deployment.failure or Failure(code="unknown", message="The reason was not recorded.")
-    verb = "could not be updated" if serving else "is not on stage"
+    crashed = failure.code == CRASHED
+    verb = "crashed" if crashed else "could not be updated" if serving else "is not on stage"
     lines = [f":x: {name(deployment)} {verb}: {sentence(failure.message)}", *_details(failure)]
     lines.append(_commit(deployment.commit))
-    if serving:
+    if serving and not crashed:
         lines.append(f"Version {code(serving.short)} still serves at {url}")
     return _joined(lines)
 

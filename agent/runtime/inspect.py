@@ -177,8 +177,11 @@ class Inspector:
     def _listed(self, environment: Environment, containers: list[Container]) -> Listed:
         settings = self._settings()
         deployment = self._store.deployments.last(environment.slug)
+        release = self._observer.release(environment) if environment.wanted is Wanted.RUNNING else None
+        tasks = {spec.name for spec in release.services if spec.one_shot} if release is not None else set()
         well = sum(
-            (container.running and container.health in (Health.NONE, Health.HEALTHY)) or container.exit_code == 0
+            (container.running and container.health in (Health.NONE, Health.HEALTHY))
+            or (container.service in tasks and container.exit_code == 0)
             for container in containers
         )
         return Listed(
@@ -191,19 +194,22 @@ class Inspector:
 
 
 def summary_of(environment: Environment, deployment: Deployment | None) -> str:
-    """How an environment is, in a word or a sentence; from its rows alone."""
+    """How an environment is, in a word or a line; from its rows alone."""
     if environment.wanted is Wanted.ABSENT:
         return "being removed"
     if deployment is not None and not deployment.phase.final:
         return str(deployment.phase)
     if environment.wanted is Wanted.ASLEEP:
         return "asleep"
-    if deployment is None:
-        return "queued"
-    if deployment.phase is Phase.FAILED and deployment.failure is not None:
-        served = f", {environment.deployed_revision.short} serves" if environment.deployed_revision else ""
-        return f"failed: {deployment.failure.message}{served}"
-    return str(deployment.phase)
+    if deployment is None:  # read back from Docker: it has a history no more
+        return "running" if environment.deployed_revision is not None else "queued"
+    if deployment.phase is not Phase.FAILED or deployment.failure is None:
+        return str(deployment.phase)
+    reason = deployment.failure.message.partition("\n")[0].rstrip(".")
+    if deployment.failure.code == reconcile.CRASHED:
+        return f"crashed: {reason}"
+    serving = environment.deployed_revision if deployment.caller != "agent" else None  # a repair: it is what fails
+    return f"failed: {reason}" + (f"; {serving.short} serves" if serving else "")
 
 
 def _merge(engine: Engine, containers: Sequence[Container], *, tail: int) -> Iterator[tuple[str, str]]:

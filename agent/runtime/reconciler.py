@@ -65,9 +65,13 @@ class Reconciler:
         if plan.failure is not None and deployment is not None:
             self._failed(environment, deployment, observed, plan.failure, final=False)
             return 0.0
+        if plan.failure is not None:
+            self._record.crashed(environment, self._with_tail(observed, plan.failure))
         if plan.live and deployment is not None:
             self._record.live(environment, deployment)
             deployment = None
+        elif plan.live and environment.repairs and environment.wanted is Wanted.RUNNING:
+            self._record.settled(environment)
         if plan.waiting and deployment is not None:
             self._attempts.waiting(environment.slug)
         if plan.steps:
@@ -120,9 +124,12 @@ class Reconciler:
     def _failed(
         self, environment: Environment, deployment: Deployment, observed: Observed, failure: Failure, *, final: bool
     ) -> None:
-        if failure.service and not failure.log_tail:
-            failure = replace(failure, log_tail=self._tail(observed, failure.service))
-        self._record.refused(environment, deployment, failure, final=final)
+        self._record.refused(environment, deployment, self._with_tail(observed, failure), final=final)
+
+    def _with_tail(self, observed: Observed, failure: Failure) -> Failure:
+        if not failure.service or failure.log_tail:
+            return failure
+        return replace(failure, log_tail=self._tail(observed, failure.service))
 
     def _tail(self, observed: Observed, service: str) -> tuple[str, ...]:
         mine = [container for container in observed.containers if container.service == service]

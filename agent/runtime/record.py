@@ -15,7 +15,7 @@ from agent.model.deployment import Deployment, Failure, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
 from agent.planning.plan import Plan, Verb
-from agent.planning.reconcile import MAX_REPAIRS
+from agent.planning.reconcile import CRASHED, MAX_REPAIRS
 from agent.runtime.attempts import Attempts
 from agent.runtime.notifier import Notifier
 from agent.runtime.ports import Clock
@@ -76,6 +76,22 @@ class Record:
             begun = self._store.deployments.begin(environment, cause=f"repair: {cause}", caller="agent", now=now)
         self._attempts.turn_to(environment.slug, begun.id)
         return begun
+
+    def crashed(self, environment: Environment, failure: Failure) -> None:
+        """Repairs are used up: told once, as the end of a deployment, so that everybody sees it where they look."""
+        last = self._store.deployments.last(environment.slug)
+        if last is not None and last.failure is not None and last.failure.code == CRASHED:
+            return
+        self._end_at_once(environment, Phase.FAILED, cause="repair", failure=failure)
+
+    def settled(self, environment: Environment) -> None:
+        """It runs, and nobody had to do anything: after a quiet spell its crashes are forgiven."""
+        last = self._store.deployments.last(environment.slug)
+        by_hand = last is not None and last.failure is not None and last.failure.code == CRASHED
+        if by_hand or _quiet(environment.repaired_at, self._clock.now()):
+            self._store.environments.update(environment.slug, repairs=0)
+        if by_hand:
+            self._end_at_once(environment, Phase.READY, cause="it runs again without our doing")
 
     def advance(self, environment: Environment, deployment: Deployment, plan: Plan) -> Deployment:
         """Move the phase forward, never back, and tell. After a failure it stays: what is done then only puts right."""
@@ -206,6 +222,22 @@ class Record:
             self._store.environments.update(
                 slug, failed_config=self._fingerprint(environment), repairs=environment.repairs + 1, repaired_at=now
             )
+        self._notifier.deployment_changed(environment, ended)
+
+    def _end_at_once(
+        self, environment: Environment, phase: Phase, *, cause: str, failure: Failure | None = None
+    ) -> None:
+        """Write down what happened without a deployment as one that begins and ends now."""
+        now = self._clock.now()
+        with self._store.transaction():
+            self._still(environment)
+            if self._store.deployments.current(environment.slug) is not None:
+                raise CancelledError("Somebody asked for a deployment since the world was looked at.")
+            begun = self._store.deployments.begin(environment, cause=cause, caller="agent", now=now)
+            self._at(environment, begun)
+            url = self._url(environment.slug) if failure is None else ""
+            ended = self._store.deployments.finish(begun.id, phase, now=now, url=url, failure=failure)
+            self._event(ended)
         self._notifier.deployment_changed(environment, ended)
 
     def _give_up(self, environment: Environment, deployment: Deployment, config: str, *, final: bool) -> None:

@@ -217,7 +217,9 @@ class Tidings:
         """What came of the last attempts, the newest first."""
         redact = redactor(self._settings())
         history = self._store.deployments.history(thread.slug, 20)
-        return [chat.redacted(one, redact) for one in history if one.phase in (Phase.READY, Phase.FAILED)]
+        return [
+            chat.redacted(one, redact) for one in history if one.phase in (Phase.READY, Phase.FAILED) and _tells(one)
+        ]
 
     def _put_into(self, thread: Thread, name: str, text: str) -> None:
         payload = {"channel": thread.channel, "thread": thread.message_ts, "text": text}
@@ -239,6 +241,11 @@ def _state(environment: Environment | None, last: Deployment | None) -> tuple[ob
 
 def _removed(subject: Environment | Deployment) -> _Tiding:
     return _Tiding(chat.removed(subject.branch, subject.project), final=True, gone=True)
+
+
+def _tells(ended: Deployment) -> bool:
+    """Whether people want to hear of it: a repair that did not help is tried again, and in the end told as a crash."""
+    return ended.caller != "agent" or ended.failure is None or ended.failure.code != "exited"
 
 
 def _key(notice: OpenNotice) -> str:

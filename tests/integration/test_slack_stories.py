@@ -337,6 +337,24 @@ def test_a_push_that_fails_is_told_in_the_thread_and_so_is_the_recovery(stage, s
     assert "is live at" in message.text  # the request's own message stays what it was
 
 
+def test_a_crash_is_told_once_and_not_every_restart_that_was_tried(stage, slack):
+    live_once(stage)
+    [message] = slack.in_channel("C0STAGE")
+    environment = stage.environment("feature/x")
+    exited = Failure("exited", "Service `web` exited with status 1.", service="web")
+    crashed = Failure("crashed", "web exited 1; five restarts did not help.", "Try again.", "web", ("boom",))
+    for failure in (exited, None, exited, crashed):
+        stage.clock.forward(60)
+        stage.store.deployments.begin(environment, cause="repair", caller="agent", now=stage.clock.now())
+        stage.finish("feature/x", failure)
+    for _ in range(3):
+        stage.work(60)
+    [told] = [one for one in slack.messages if one.thread == message.ts]
+    assert "`feature/x` of shop crashed: web exited 1; five restarts did not help." in told.text
+    assert "boom" in told.text
+    assert "still serves" not in told.text
+
+
 def test_pushes_that_go_well_are_not_announced(stage, slack):
     live_once(stage)
     calls = len(slack.calls)

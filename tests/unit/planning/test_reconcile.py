@@ -143,7 +143,10 @@ def test_a_crashed_container_is_started_again_less_and_less_often_and_not_for_ev
     waiting = plan(crashed, going=False, repairs=2, repaired_at=NOW - timedelta(seconds=3))
     assert str(waiting) == "wait for the next attempt to repair in 5 s"
     assert waiting.look_again_s == pytest.approx(5.0)
-    assert str(plan(crashed, going=False, repairs=5, repaired_at=NOW)) == "nothing to do"
+    over = plan(crashed, going=False, repairs=5, repaired_at=NOW)
+    assert str(over) == "wait for somebody to push or to deploy again\nfail: web exited 1; five restarts did not help."
+    assert over.failure is not None
+    assert (over.failure.code, over.failure.service, over.look_again_s) == ("crashed", "web", None)
 
 
 def test_what_failed_by_itself_is_made_again_less_and_less_often_and_not_for_ever() -> None:

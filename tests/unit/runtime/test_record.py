@@ -12,12 +12,14 @@ from agent.model.deployment import Failure, Phase
 from agent.model.environment import Wanted
 from agent.planning.plan import Plan, Step, Verb
 from agent.planning.reconcile import MAX_REPAIRS
+from agent.runtime.inspect import summary_of
 from tests.support.desk import ANNA, BROKEN, Desk
 from tests.support.plans import NOW, R1, R2
 
 START = Plan((Step(Verb.START, "web", "exited (1)", ("web-1",)),))
 ROUTE = Plan((Step(Verb.ROUTE, "feature-x", "nothing of it can serve"),))
 READ = Plan((Step(Verb.READ, "1111111111", "its compose file was not read yet"),))
+CRASHED = Failure("crashed", "web exited 1; five restarts did not help.", "Correct it and push again.", "web")
 EXITED = Failure("exited", "Service `web` exited with status 1.", "Its last lines say why.", "web")
 
 
@@ -210,6 +212,49 @@ def test_nothing_is_repaired_that_was_put_to_sleep_meanwhile(desk: Desk) -> None
     with pytest.raises(CancelledError):
         desk.record.repair(seen, START)
     assert desk.store.deployments.current(seen.slug) is None
+
+
+def test_a_crash_that_repairs_did_not_mend_is_told_once_as_the_end_of_a_deployment(desk: Desk) -> None:
+    environment = desk.live(revision=R1)
+    for _ in range(3):
+        desk.record.crashed(desk.row(environment), CRASHED)
+    told = [ended for ended in desk.store.deployments.history(environment.slug) if ended.failure == CRASHED]
+    assert [(ended.phase, ended.revision) for ended in told] == [(Phase.FAILED, R1)]
+    assert desk.events(environment)[-1] == "failed by agent: repair: failed: web exited 1; five restarts did not help."
+    assert summary_of(environment, told[0]) == "crashed: web exited 1; five restarts did not help"
+
+
+def test_a_crash_is_nobodys_verdict_on_what_was_asked_for_meanwhile(desk: Desk) -> None:
+    seen = desk.live(revision=R1)
+    desk.deploy()
+    with pytest.raises(CancelledError):
+        desk.record.crashed(seen, CRASHED)
+    assert desk.current(seen).failure is None
+
+
+def test_what_somebody_started_by_hand_after_a_crash_is_ready_again(desk: Desk) -> None:
+    environment = desk.live(revision=R1)
+    environment = desk.store.environments.update(environment.slug, repairs=MAX_REPAIRS, repaired_at=NOW)
+    desk.record.crashed(environment, CRASHED)
+    for _ in range(2):
+        desk.record.settled(desk.row(environment))
+    assert [ended.phase for ended in desk.store.deployments.history(environment.slug)] == [
+        Phase.READY,
+        Phase.FAILED,
+        Phase.READY,
+    ]
+    assert desk.row(environment).repairs == 0
+
+
+def test_ten_quiet_minutes_give_all_tries_back(desk: Desk) -> None:
+    """Else the first crash after a bad night, a month later, would be left to a person."""
+    environment = desk.live(revision=R1)
+    environment = desk.store.environments.update(environment.slug, repairs=MAX_REPAIRS, repaired_at=NOW)
+    desk.record.settled(environment)
+    assert desk.row(environment).repairs == MAX_REPAIRS
+    desk.clock.at = NOW + timedelta(minutes=11)
+    desk.record.settled(environment)
+    assert desk.row(environment).repairs == 0
 
 
 # -- while it goes on ------------------------------------------------------------------------------------------

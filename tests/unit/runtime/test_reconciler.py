@@ -1,0 +1,95 @@
+"""One look, over a world made up by the test: what the plan says is what is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import pytest
+
+from agent.model.deployment import Phase
+from agent.model.environment import Environment
+from agent.model.observed import Container, Observed
+from agent.planning import routing
+from agent.planning.reconcile import MAX_REPAIRS, Context
+from agent.runtime.cancel import CancelToken
+from agent.runtime.executor import Executor
+from agent.runtime.notifier import Notifier
+from agent.runtime.observer import Observer
+from agent.runtime.ports import Engine
+from agent.runtime.reconciler import Reconciler
+from tests.support.desk import Desk
+from tests.support.plans import NOW, container, observed, release, service
+
+WEB = service("web")
+SHOP = release(WEB)
+
+
+@dataclass
+class World:
+    """What is observed, and the last lines of every container."""
+
+    desk: Desk
+    observed: Observed
+
+    def context(self, environment: Environment) -> Context:
+        settings = self.desk.settings
+        return Context(settings=settings, fingerprint=settings.fingerprint("shop"), now=self.desk.clock.now())
+
+    def observe(self, environment: Environment, *, probing: bool) -> Observed:
+        return self.observed
+
+    def logs(self, container: str, *, tail: int) -> list[str]:
+        return [f"the last words of {container}"]
+
+    def holds(self, environment: Environment, *containers: Container) -> None:
+        """These containers, with the route that leads to the first."""
+        table = routing.routes_for(environment, SHOP, {"web": (container(WEB),)}, self.desk.settings)
+        self.observed = replace(observed(SHOP, *containers), routed=table, confirmed=True)
+
+
+@pytest.fixture(name="world")
+def world_fixture(desk: Desk) -> World:
+    return World(desk, Observed())
+
+
+def look(world: World, environment: Environment) -> float | None:
+    reconciler = Reconciler(
+        store=world.desk.store,
+        observer=cast("Observer", world),
+        executor=cast("Executor", None),  # no step is due in these worlds
+        engine=cast("Engine", world),
+        attempts=world.desk.attempts,
+        notifier=cast("Notifier", None),
+        record=world.desk.record,
+    )
+    return reconciler.look(world.desk.row(environment), CancelToken())
+
+
+def test_a_crash_that_five_restarts_did_not_mend_is_written_down_once_with_its_last_lines(world: World) -> None:
+    desk = world.desk
+    environment = desk.live()
+    desk.store.environments.update(environment.slug, repairs=MAX_REPAIRS, repaired_at=NOW)
+    world.holds(environment, container(WEB, "exited", exit_code=1))
+
+    assert [look(world, environment) for _ in range(2)] == [None, None]
+
+    crashed, before = desk.store.deployments.history(environment.slug)
+    assert before.phase is Phase.READY
+    assert crashed.failure is not None
+    assert crashed.failure.message == "web exited 1; five restarts did not help."
+    assert crashed.failure.log_tail == ("the last words of web-1",)
+
+
+def test_who_starts_a_crashed_container_by_hand_makes_it_ready(world: World) -> None:
+    desk = world.desk
+    environment = desk.live()
+    desk.store.environments.update(environment.slug, repairs=MAX_REPAIRS, repaired_at=NOW)
+    world.holds(environment, container(WEB, "exited", exit_code=1))
+    look(world, environment)
+
+    world.holds(environment, container(WEB))
+    look(world, environment)
+
+    assert desk.last(environment).phase is Phase.READY
+    assert desk.row(environment).repairs == 0
