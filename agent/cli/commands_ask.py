@@ -155,7 +155,7 @@ def _see_through(session: Session, answer: Json, *, detach: bool, verbose: bool,
 
 def _tell_failure(end: Json) -> None:
     failure = end["failure"] or {"message": "The deployment failed.", "hint": "", "service": "", "log_tail": []}
-    render.tell(click.style("failed: ", fg="red") + render.clean(failure["message"]))
+    render.complaint("failed", failure["message"])
     render.failing_service(failure["service"], failure["log_tail"])
     if end["commit"]:
         commit = end["commit"]

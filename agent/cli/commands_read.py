@@ -189,7 +189,9 @@ def _print_event(event: Json, *, as_json: bool) -> None:
         render.out_json(event, compact=True)
         return
     about = f" {event['slug']}" if event["slug"] else ""
-    render.out(render.clean(f"{event['at'][:19]}Z{about} {event['kind']}: {event['text']} ({event['caller']})"))
+    text = f"{event['at'][:19]}Z{about} {event['kind']}: {event['text']} ({event['caller']})"
+    for line in render.clean_lines(text):
+        render.out(line)
 
 
 class ExecCommand(click.Command):

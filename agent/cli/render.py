@@ -23,7 +23,15 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
-_COLOURS = {"ready": "green", "running": "green", "failed": "red", "exited": "red", "unhealthy": "red", "dead": "red"}
+_COLOURS = {
+    "ready": "green",
+    "running": "green",
+    "failed": "red",
+    "crashed": "red",
+    "exited": "red",
+    "unhealthy": "red",
+    "dead": "red",
+}
 _SECONDS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -39,6 +47,11 @@ def clean(text: str) -> str:
         character if character.isprintable() or character == "\t" else character.encode("unicode_escape").decode()
         for character in plain
     )
+
+
+def clean_lines(text: str) -> list[str]:
+    """Each line of a text that may have several, cleaned."""
+    return [clean(line) for line in text.splitlines()]
 
 
 def clean_log(line: str) -> str:
@@ -71,10 +84,17 @@ def error(problem: AgentError) -> None:
         for line in problem.problems:
             tell(clean(str(line)))
     else:
-        tell(click.style("error: ", fg="red") + clean(problem.message))
+        complaint("error", problem.message)
     if isinstance(problem, DeployError):
         failing_service(problem.service, problem.log_tail)
     hint(problem.hint)
+
+
+def complaint(kind: str, message: str) -> None:
+    """What is wrong, behind its kind in red; further lines below the first."""
+    first, *more = clean_lines(message) or [""]
+    for lead, line in ((click.style(f"{kind}: ", fg="red"), first), *(("  ", line) for line in more)):
+        tell(lead + line)
 
 
 def failing_service(service: str, log_tail: Iterable[str]) -> None:

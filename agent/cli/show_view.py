@@ -103,7 +103,10 @@ def _deployment(last: Json) -> None:
 
 
 def _failure(failure: Json) -> None:
-    _field("failed", render.clean(failure["message"]))
+    first, *more = render.clean_lines(failure["message"]) or [""]
+    _field("failed", first)
+    for line in more:
+        _field("", line)
     if failure["service"]:
         _field("service", render.clean(failure["service"]))
     for line in failure["log_tail"]:

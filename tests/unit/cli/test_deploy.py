@@ -55,6 +55,15 @@ def test_a_failed_deploy_says_why_and_what_to_do_and_exits_1(house: House, run: 
     assert "\x1b" not in result.stderr
 
 
+def test_every_line_of_a_refusal_has_a_line_of_its_own(house: House, run: Run) -> None:
+    lines = ("compose.yaml: web.privileged is refused.", "compose.yaml: web.pid is refused.")
+    controller(house, failure=Failure("refused", "\n".join(lines), "Remove them."))
+    result = run("deploy", "main", "-p", "shop")
+    assert f"failed: {lines[0]}\n  {lines[1]}\n" in result.stderr
+    assert all(line in run("show", "main").stdout for line in lines)
+    assert "\\n" not in result.stderr + run("show", "main").stdout + run("events").stdout
+
+
 def test_a_deploy_for_programs_prints_the_deployment(house: House, run: Run) -> None:
     controller(house, failure=FAILURE)
     result = run("deploy", "main", "-p", "shop", "--json")
