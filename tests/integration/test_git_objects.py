@@ -118,11 +118,14 @@ def test_an_archive_of_what_is_no_folder_is_an_error_and_no_empty_tar(world: Git
 
 def test_an_archive_that_nobody_wants_any_more_ends_git(world: GitWorld) -> None:
     world.repository.commit("main", {f"big-{number}": os.urandom(500_000) for number in range(6)})
-    chunks = world.git.archive("shop", world.fetch())
-    next(iter(chunks))
-    chunks.close()
     mine = Path(f"/proc/self/task/{os.getpid()}/children")
-    eventually(lambda: not mine.read_text().split(), 5)
+    revision = world.fetch()
+    before = set(mine.read_text().split())
+    chunks = world.git.archive("shop", revision)
+    next(iter(chunks))
+    assert set(mine.read_text().split()) - before
+    chunks.close()
+    eventually(lambda: not set(mine.read_text().split()) - before, 5)
 
 
 def test_an_archive_that_breaks_off_is_an_error(world: GitWorld) -> None:

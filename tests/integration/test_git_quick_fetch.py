@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.adapters.git import GitMirrors
+from agent.adapters.git import GitMirrors, wire
 from agent.adapters.git.wire import Wire
 from agent.errors import OutsideError
 from agent.model.names import Revision
@@ -95,6 +95,17 @@ def test_a_remote_that_was_restarted_is_called_again(world: GitWorld, no_git: No
         assert sound(world, world.fetch())
 
 
+def test_a_connection_that_was_idle_is_not_trusted(
+    world: GitWorld, no_git: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fetch()
+    monkeypatch.setattr(wire, "_KEPT_S", -1.0)
+    del world.server.requests[:]
+    world.repository.commit("main", {"src/app.py": "later\n"})
+    assert sound(world, world.fetch())
+    assert world.server.requests == ["POST /shop.git/git-upload-pack"] * 2
+
+
 @pytest.mark.parametrize("mood", [Mood.LOCKED, Mood.FORBIDDEN, Mood.GONE, Mood.BROKEN, Mood.CLOSING, Mood.HANGING])
 def test_trouble_is_told_in_gits_words_and_passes(world: GitWorld, mood: Mood) -> None:
     world.repository.commit("main", {"src/app.py": "one\n"})
@@ -138,12 +149,12 @@ def test_the_password_travels_in_the_header(world: GitWorld) -> None:
 
 
 def test_behind_a_proxy_git_asks(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = Wire(world.git._remote("shop"), silence_s=5)
-    assert wire.fits
+    line = Wire(world.git._remote("shop"), silence_s=5)
+    assert line.fits
     monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
-    assert not wire.fits
+    assert not line.fits
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert wire.fits
+    assert line.fits
 
 
 def test_what_a_killed_agent_left_does_not_stand_in_the_way(world: GitWorld, no_git: None) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.adapters.git import GitMirrors
+from agent.adapters.git import GitMirrors, quick
 from agent.errors import OutsideError
 from agent.model.names import Revision
 from tests.support.eventually import eventually
@@ -188,10 +188,12 @@ def test_a_revision_that_is_nowhere_is_said_to_be(world: GitWorld) -> None:
 # -- who may ask -------------------------------------------------------------------------------------------------
 
 
-def test_a_password_in_the_url_works_and_is_seen_nowhere(world: GitWorld) -> None:
+def test_a_token_opens_a_private_remote_and_is_seen_nowhere(world: GitWorld) -> None:
     secret = "s3cret/with?odd#letters"
     world.server.credentials = ("robot", secret)
-    world.use_remote(world.server.url("shop").replace("://", "://robot:s3cret%2Fwith%3Fodd%23letters@"))
+    with pytest.raises(OutsideError):
+        world.fetch()
+    world.use_token("robot", secret)
     assert world.fetch() == world.repository.head()
 
     world.server.mood = Mood.HANGING
@@ -217,7 +219,7 @@ def test_a_password_in_the_url_works_and_is_seen_nowhere(world: GitWorld) -> Non
 
 @pytest.mark.parametrize("mood", [Mood.LOCKED, Mood.FORBIDDEN, Mood.GONE])
 def test_a_refusal_says_who_refuses_and_where_to_look(world: GitWorld, mood: Mood) -> None:
-    world.use_remote(world.server.url("shop").replace("://", "://robot:canary-token@"))
+    world.use_token("robot", "canary-token")
     world.server.mood = mood
     for ask in (lambda: world.git.fetch("shop", "main"), lambda: world.git.branches("shop")):
         with pytest.raises(OutsideError) as caught:
@@ -286,8 +288,9 @@ def test_a_transfer_that_stalls_is_ended(world: GitWorld) -> None:
     assert world.fetch() == world.repository.head()
 
 
-def test_a_killed_git_leaves_no_lock_that_blocks_the_next(world: GitWorld) -> None:
+def test_a_killed_git_leaves_no_lock_that_blocks_the_next(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.fetch()
+    monkeypatch.setattr(quick, "fetch", lambda *_, **__: None)
     world.repository.commit("main", {"big": os.urandom(400_000)})
     world.server.mood = Mood.STALLING
     raised: list[OutsideError] = []
@@ -316,7 +319,8 @@ def test_a_killed_agent_leaves_no_git_and_no_lock(world: GitWorld) -> None:
     world.repository.commit("main", {"big": os.urandom(400_000)})
     world.server.mood = Mood.STALLING
     code = (
-        "import sys; from pathlib import Path; from agent.adapters.git import GitMirrors;"
+        "import sys; from pathlib import Path; from agent.adapters.git import GitMirrors, quick;"
+        "quick.fetch = lambda *_, **__: None;"
         "from tests.support.gitworld import settings_for;"
         "settings = settings_for(Path(sys.argv[1]), sys.argv[2]);"
         "GitMirrors(lambda: settings).fetch('shop', 'main')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import encodings.idna  # noqa: F401 - name resolution loads it late, when `as_nobody` may not read it any more
 import io
 import multiprocessing
 import os
@@ -50,6 +51,12 @@ class GitWorld:
         project = dataclasses.replace(self.settings.projects["shop"], remote=url, deploy_key_file=deploy_key)
         self.settings = dataclasses.replace(self.settings, projects=MappingProxyType({"shop": project}))
 
+    def use_token(self, username: str, token: str) -> None:
+        """What lets us in where the server asks."""
+        secret = config.Secret(token, self.root / "token")
+        project = dataclasses.replace(self.settings.projects["shop"], username=username, token=secret)
+        self.settings = dataclasses.replace(self.settings, projects=MappingProxyType({"shop": project}))
+
     def allow_s(self, seconds: float) -> None:
         """How long the remote may be silent."""
         limits = dataclasses.replace(self.settings.limits, fetch_timeout_s=seconds)
@@ -82,7 +89,9 @@ def git_world() -> Iterator[GitWorld]:
     root.chmod(0o755)
     try:
         with GitServer(root / "served") as server:
-            yield GitWorld(root, server)
+            world = GitWorld(root, server)
+            yield world
+            world.git.close()
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -158,17 +158,24 @@ class GitMirrors:
         with self._turn(f"{project}/{slug}"):
             self._checkout(project, slug, {}).remove()
 
+    def close(self) -> None:
+        """End the processes that are kept, and hang up; whatever is asked later starts them again."""
+        for batch in list(self._batches.values()):
+            batch.close()
+        for wire in list(self._wires.values()):
+            wire.close()
+
     # -- below -------------------------------------------------------------------------------------------------
 
     def _remote(self, project: str) -> Remote:
-        settings = self._settings().projects.get(project)
-        if settings is None:
+        found = self._settings().projects.get(project)
+        if found is None:
             raise OutsideError(
                 f"The project {project} is not in the settings any more.",
                 hint=f"Put `[projects.{project}]` back, or destroy its environments.",
                 code="project-gone",
             )
-        return Remote(project, settings.remote, settings.deploy_key_file)
+        return Remote(project, found.remote, found.deploy_key_file, username=found.username, token=found.token)
 
     def _mirror(self, project: str) -> Path:
         return self._settings().state_dir / "mirrors" / f"{project}.git"

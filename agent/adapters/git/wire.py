@@ -22,6 +22,7 @@ _GREETING_LIMIT = 64 * 1024
 _REFS_LIMIT = 4 * 1024 * 1024  # a prefix may match many branches
 _FLUSH, _DELIMITER = b"0000", b"0001"
 _DATA, _ERROR = 1, 3
+_KEPT_S = 45.0  # an idle connection may be forgotten by what lies between, and then a question gets no answer at all
 _ONCE_MORE = (ConnectionError, http.client.RemoteDisconnected, http.client.CannotSendRequest, ssl.SSLEOFError)
 
 
@@ -35,9 +36,10 @@ class Wire:
     def __init__(self, remote: Remote, *, silence_s: float) -> None:
         self.remote = remote
         self.silence_s = silence_s
-        self._url = urlsplit(remote.bare_url)
+        self._url = urlsplit(remote.url)
         self._connection: http.client.HTTPConnection | None = None
         self._greeted = False
+        self._used_at = 0.0
 
     @property
     def fits(self) -> bool:
@@ -120,6 +122,10 @@ class Wire:
             headers["Accept"] = f"application/x-{_SERVICE}-result"
         if authorization := self.remote.authorization():
             headers["Authorization"] = authorization.partition(": ")[2]
+        if self._connection is not None and time.monotonic() - self._used_at > _KEPT_S:
+            self._connection.close()
+            self._connection = None
+        self._used_at = time.monotonic()
         kept = self._connection is not None
         connection = self._connection = self._connection or self._connect()
         try:
