@@ -149,9 +149,9 @@ def remote(text: str) -> None:
     host = parts.hostname or ""
     if "::" in text or parts.scheme not in ("http", "https", "ssh", "file") or re.search(r"\s", text):
         raise UnfitError("is not a remote", "Use https://…, ssh://…, git@host:path, file:///path or /path.")
-    if parts.password is not None:
+    if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
         raise UnfitError(
-            "must not hold a password", "It would be shown in process lists; use SSH with `deploy_key_file`."
+            "must not hold a user or a password", "Put the token into a file: `token_file`; its user is `username`."
         )
     if parts.scheme == "file":
         if host or not parts.path.startswith("/"):

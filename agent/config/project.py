@@ -14,6 +14,7 @@ from typing import Annotated
 from agent.config import checks
 from agent.config.checks import between, fits, or_empty
 from agent.config.schema import FROM_TABLE, NEVER_EMPTY, EachKey, Example
+from agent.config.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,16 @@ class Project:
         Example("git@github.com:example/shop.git"),
     ]
     deploy_key_file: Annotated[Path | None, "Private key for SSH remotes.", Example("/etc/butai/keys/shop")] = None
+    token: Annotated[
+        Secret | None,
+        "File with a token that may read the repository, for HTTPS remotes.",
+        Example("credential:shop-token"),
+    ] = None
+    username: Annotated[
+        str,
+        "User that the token belongs to. GitHub takes any; GitLab's deploy tokens have a name of their own.",
+        fits(r"[^:\s]+", "a user name"),
+    ] = "x-access-token"
     default_branch: Annotated[
         str,
         "Branch that others start from. Empty: the remote's own.",

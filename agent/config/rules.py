@@ -103,7 +103,12 @@ def _deploy_key(project: Project) -> Iterator[Problem]:
     # ssh itself refuses a key that anybody but its owner may read
     yield from _file("deploy_key_file", project.deploy_key_file, others=stat.S_IRWXG | stat.S_IRWXO)
     if project.deploy_key_file and project.remote.startswith(("http", "file:", "/")):
-        yield Problem("deploy_key_file", "is used only with SSH remotes", "remove it, or use an SSH remote")
+        yield Problem("deploy_key_file", "is used only with SSH remotes", "over HTTPS a `token_file` lets you in")
+
+
+def _token(project: Project) -> Iterator[Problem]:
+    if project.token is not None and not project.remote.startswith(("http://", "https://")):
+        yield Problem("token_file", "is used only with HTTPS remotes", "over SSH a `deploy_key_file` lets you in")
 
 
 def _entry(project: Project) -> Iterator[Problem]:
@@ -137,6 +142,7 @@ _RULES = (
 )
 _PROJECT_RULES = (
     Rule(("remote", "deploy_key_file"), _deploy_key),
+    Rule(("remote", "token_file"), _token),
     Rule(("entry_port", "entry_service"), _entry),
     Rule(("environment", "allow.variables"), _readable_variables),
 )

@@ -106,3 +106,6 @@ def _secrets(section: Any) -> Iterator[Secret]:
             yield value
         elif is_dataclass(value):
             yield from _secrets(value)
+        elif isinstance(value, Mapping):
+            for each in value.values():
+                yield from _secrets(each) if is_dataclass(each) else ()

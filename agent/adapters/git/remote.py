@@ -1,7 +1,7 @@
 """A remote: how git reaches it, with which credentials, and what its complaints mean.
 
-Credentials never stand in an argument or a message: a password in the URL becomes a header in a file of mode
-0600, a deploy key is named by its path. Git reads that file and no other configuration.
+Credentials never stand in an argument or a message: a token becomes a header in a file of mode 0600, a deploy key
+is named by its path. Git reads that file and no other configuration.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from agent.config import Secret
 from agent.errors import OutsideError
 
 _SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/:@]+):(?!//)")  # git@example.com:team/shop.git
@@ -31,11 +32,13 @@ _REFUSALS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where a project's branches come from. `url` may hold a user and a password; nothing that is shown does."""
+    """Where a project's branches come from, and what lets us in: a token over HTTP, a key over SSH."""
 
     project: str
     url: str
     deploy_key: Path | None = None
+    username: str = ""  # whose token it is
+    token: Secret | None = None
 
     @property
     def host(self) -> str:
@@ -45,18 +48,11 @@ class Remote:
         found = _SCP.match(self.url)
         return found["host"] if found else self.url
 
-    @property
-    def bare_url(self) -> str:
-        """The URL without user and password, where those travel in a header."""
-        if self._parts.scheme in ("http", "https"):
-            return self._parts._replace(netloc=self._parts.netloc.rpartition("@")[2]).geturl()
-        return self.url
-
     def configuration(self, *, low_speed_s: int) -> str:
         """All the configuration that git gets to see, for this one project."""
-        sections = [_FIXED.format(low_speed_s=low_speed_s), f'[remote "origin"]\n\turl = {_quote(self.bare_url)}\n']
+        sections = [_FIXED.format(low_speed_s=low_speed_s), f'[remote "origin"]\n\turl = {_quote(self.url)}\n']
         if header := self.authorization():
-            place = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
+            place = f"{self._parts.scheme}://{self._parts.netloc}"
             sections.append(f"[http {_quote(place)}]\n\textraHeader = {_quote(header)}\n")
         if path := self._local_path():
             # A local remote may belong to another user; git would call that dubious. The operator named it, it is not.
@@ -78,7 +74,7 @@ class Remote:
         if _REFUSALS.search(complaint):
             return OutsideError(
                 f"{self.host} refuses access to {self.project}: {said}",
-                hint=f"Check `{where}` and its credentials or deploy key.",
+                hint=f"Check `{where}` and the `token_file` or `deploy_key_file` beside it.",
                 code="git-refused",
             )
         return OutsideError(
@@ -100,10 +96,10 @@ class Remote:
         return urlsplit(self.url)
 
     def authorization(self) -> str:
-        """The header that carries user and password over HTTP; "" without them."""
-        if self._parts.scheme not in ("http", "https") or "@" not in self._parts.netloc:
+        """The header that carries the token over HTTP; "" without one."""
+        if self.token is None or self._parts.scheme not in ("http", "https"):
             return ""
-        pair = f"{unquote(self._parts.username or '')}:{unquote(self._parts.password or '')}"
+        pair = f"{self.username}:{self.token.reveal()}"
         return f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
 
     def _local_path(self) -> str:
@@ -112,10 +108,9 @@ class Remote:
         return "" if _SCP.match(self.url) else self.url
 
     def _redact(self, text: str) -> str:
-        for secret in (self._parts.password, unquote(self._parts.password or "")):
-            if secret:
-                text = text.replace(secret, "***")
-        return _USERINFO.sub("***@", text)
+        if self.token is not None:
+            text = text.replace(self.token.reveal(), "***")
+        return _USERINFO.sub("***@", text)  # a server may redirect to a URL that holds a password
 
 
 def branch_is_missing(complaint: str) -> bool:

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.git.remote import Remote, branch_is_missing
+from agent.config import Secret
 
 
-def remote(url: str, key: Path | None = None) -> Remote:
-    return Remote("shop", url, key)
+def remote(url: str, key: Path | None = None, *, username: str = "x-access-token", token: str = "") -> Remote:
+    secret = Secret(token, Path("/etc/butai/secrets/shop")) if token else None
+    return Remote("shop", url, key, username=username, token=secret)
 
 
 @pytest.mark.parametrize(
     ("url", "host"),
     [
         ("https://github.com/acme/shop.git", "github.com"),
-        ("https://robot:token@git.example.com:8443/shop.git", "git.example.com"),
+        ("https://git.example.com:8443/shop.git", "git.example.com"),
         ("ssh://git@git.example.com:2222/acme/shop.git", "git.example.com"),
         ("git@github.com:acme/shop.git", "github.com"),
         ("github.com:acme/shop.git", "github.com"),
@@ -30,20 +32,17 @@ def test_the_host_is_what_a_person_must_look_at(url: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "header"),
-    [
-        ("https://robot:s%40cret@git.example.com:8443/shop.git", "cm9ib3Q6c0BjcmV0"),
-        ("https://token@git.example.com:8443/shop.git", "dG9rZW46"),
-    ],
+    ("username", "token", "header"),
+    [("robot", "s@cret", "cm9ib3Q6c0BjcmV0"), ("x-access-token", "ghs_1:2", "eC1hY2Nlc3MtdG9rZW46Z2hzXzE6Mg==")],
 )
-def test_credentials_become_a_header_for_that_host_alone(url: str, header: str) -> None:
-    text = remote(url).configuration(low_speed_s=30)
+def test_a_token_becomes_a_header_for_that_host_alone(username: str, token: str, header: str) -> None:
+    text = remote("https://git.example.com:8443/shop.git", username=username, token=token).configuration(low_speed_s=30)
     assert f'[http "https://git.example.com:8443"]\n\textraHeader = "Authorization: Basic {header}"' in text
     assert 'url = "https://git.example.com:8443/shop.git"' in text
 
 
 @pytest.mark.parametrize("url", ["https://git.example.com/shop.git", "git@git.example.com:shop.git", "/srv/shop.git"])
-def test_without_credentials_there_is_no_header(url: str) -> None:
+def test_without_a_token_there_is_no_header(url: str) -> None:
     text = remote(url).configuration(low_speed_s=30)
     assert "Authorization" not in text
     assert f'url = "{url}"' in text
@@ -90,10 +89,11 @@ def test_who_must_act_is_read_from_the_complaint(complaint: str, code: str) -> N
 
 
 def test_no_message_holds_a_secret() -> None:
-    error = remote("https://robot:t%40ken@h/shop.git").failure(
+    private = remote("https://h/shop.git", username="robot", token="t@ken")
+    error = private.failure(
         "Receiving objects: 3%\rfatal: unable to access 'https://robot:t%40ken@h/shop.git': t@ken is wrong"
     )
-    assert "ken" not in str(error)
+    assert "@ken" not in f"{error} {private!r}"
     assert error.message == (
         "Reading shop from h failed: fatal: unable to access 'https://***@h/shop.git': *** is wrong"
     )

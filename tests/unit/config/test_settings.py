@@ -274,7 +274,6 @@ def test_what_is_no_domain_is_refused(domain: str) -> None:
     [
         *("https://github.com/a/b.git", "http://10.0.0.1:3000/a/b", "ssh://git@example.com:2222/a/b.git"),
         *("git@github.com:a/b.git", "deploy_1@git-host:~/b.git", "file:///srv/git/b.git", "/srv/git/b.git"),
-        "https://user@example.com/a/b",
     ],
 )
 def test_every_kind_of_remote_is_accepted(remote: str) -> None:
@@ -288,6 +287,7 @@ def test_every_kind_of_remote_is_accepted(remote: str) -> None:
         *("ext::sh -c id", "ext::sh", "fd::3", "--upload-pack=id", "-x", "git://example.com/a", "ftp://x/y", "a/b"),
         *("../b", "file://host/x", "file:x", "ssh://-oProxyCommand=id/x", "ssh://git@-oProxyCommand=id/x", "x"),
         *("ssh://-l@host/x", "git@host:-x", "-u@host:x", "git@-host:x", "https://u:hunter22@example.com/a", "", "~/b"),
+        *("https://hunter22@example.com/a", "ssh://git:hunter22@example.com/a"),
         *("https://example.com", "https:///x", "https://example.com/a b", "http://[::1", "https://example.com:99999/a"),
         *("transport::https://example.com/a", "/srv/a\\nb"),
     ],
@@ -504,6 +504,19 @@ def test_a_deploy_key_without_an_ssh_remote_is_a_mistake(tmp_path: Path) -> None
     text = with_project('deploy_key_file = "secret"').replace("git@github.com:example/shop.git", "https://x.y/z")
     [line] = lines(text, tmp_path)
     assert "is used only with SSH remotes" in line
+
+
+def test_a_token_for_a_private_remote_is_a_secret_like_the_others(tmp_path: Path) -> None:
+    secret_file(tmp_path)
+    text = with_project('token_file = "secret"\nusername = "robot"')
+    settings = parse(text.replace("git@github.com:example/shop.git", "https://x.y/z"), tmp_path)
+    project = settings.projects["shop"]
+    assert project.token is not None
+    assert (project.username, project.token.reveal()) == ("robot", SIGNING)
+    assert settings.secrets() == (project.token,)
+    assert SIGNING not in repr(settings)
+    [line] = lines(text, tmp_path)
+    assert "is used only with HTTPS remotes" in line
 
 
 def test_certificate_and_key_come_together_and_exist(tmp_path: Path) -> None:
