@@ -51,6 +51,7 @@ STEPS = [
     "FROM first",
     "FROM scratch AS second",
     "COPY --from=first /app /app/first",
+    "COPY --from=first / /out",
     "COPY --from=second / /second/",
 ]
 PATTERNS = ["*.tmp", "**/*.tmp", "lib", "lib/d", "src/lib", "conf/", "**/d", "!src/lib/d", "a"]
@@ -120,6 +121,18 @@ def test_what_is_mounted_over_its_image_is_seen_as_a_fresh_build_would_show_it(
     for files in pushed[1:]:
         stage.push(files)
         assert stage.seen() == stage.fresh()
+
+
+@settings(max_examples=MANY, deadline=None)
+@given(histories(), mounts())
+def test_what_only_mounts_the_checkout_sees_it_as_a_new_container_would(
+    pushed: list[Files], mounted: dict[str, object]
+) -> None:
+    stage = PaperStage(service("db", **mounted), "", "", pushed[0])
+    for files in pushed[1:]:
+        stage.push(files)
+        assert stage.seen() == stage.fresh()
+        assert stage.actions[-1] in (Action.NOTHING, Action.RECREATE)
 
 
 @settings(max_examples=MANY, deadline=None)
