@@ -6,6 +6,7 @@ were not there, which at worst rebuilds.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def check_develop(body: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
 
 def _rule(rule: Mapping[str, Any], subject: Subject) -> dict[str, Any] | None:
     path = str(rule.get("path", "")).replace("$$", "$")
-    shown = path.removeprefix(f"{subject.rules.root}/")
+    shown = posixpath.relpath(path, subject.rules.root)
     try:
         place = subject.rules.place(path)
     except Outside as reason:

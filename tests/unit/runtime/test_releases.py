@@ -7,7 +7,18 @@ import stat
 from pathlib import Path
 
 from agent.model.names import Revision, Slug
-from agent.model.release import BuildSpec, Condition, Dependency, Release, ServiceSpec
+from agent.model.release import (
+    BindMount,
+    BuildSpec,
+    Condition,
+    Dependency,
+    ExecHook,
+    Release,
+    Reload,
+    ServiceSpec,
+    WatchAction,
+    WatchRule,
+)
 from agent.runtime.releases import Releases
 
 SLUG = Slug("main")
@@ -24,6 +35,15 @@ RELEASE = Release(
             depends_on=(Dependency("db", Condition.HEALTHY), Dependency("x", Condition.STARTED, required=False)),
             ports=(80, 81),
             bind_sources=(".",),
+            watch=(
+                WatchRule("src", WatchAction.SYNC, "/app/src", ignore=("*.tmp",), include=("**/*.py",)),
+                WatchRule(
+                    "css", WatchAction.SYNC_EXEC, "/css", exec=ExecHook(("make", "css"), "www", "/css", {"A": "1"})
+                ),
+            ),
+            binds=(BindMount(".", "/app"), BindMount("a.ini", "/etc/a.ini", is_file=True)),
+            other_mounts=("/app/node_modules",),
+            reload=Reload.RESTART,
         ),
         ServiceSpec(name="db", image="mariadb:11", build=None, config_hash="d", in_place="writes the volume data"),
     ),
@@ -32,6 +52,7 @@ RELEASE = Release(
     entry_service="web",
     entry_port=80,
     notices=("a", "b"),
+    inputs=(".env", "compose.yaml"),
 )
 
 
