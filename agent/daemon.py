@@ -69,13 +69,19 @@ def main(config_path: Path) -> int:
 
 
 def rebuild_database(settings: Settings) -> tuple[Environment, ...]:
-    """Read lost environments back from Docker's labels; the agent must not be running (StateError)."""
+    """Read lost environments back from Docker's labels; the agent must not be running (StateError).
+
+    May be run as root: what it makes belongs to the owner of the state directory.
+    """
     with lock.only_one(settings.state_dir):
-        engine = DockerEngine(settings.docker.host, settings.instance)
-        store = Store.open(settings.state_dir / "butai.db")
-        traefik = Traefik(lambda: settings, engine=engine, routing=routing, layout=edge)
-        found = rebuild(settings=settings, store=store, engine=engine, edge=traefik, clock=SystemClock())
-        store.close()
+        try:
+            engine = DockerEngine(settings.docker.host, settings.instance)
+            store = Store.open(settings.state_dir / "butai.db")
+            traefik = Traefik(lambda: settings, engine=engine, routing=routing, layout=edge)
+            found = rebuild(settings=settings, store=store, engine=engine, edge=traefik, clock=SystemClock())
+            store.close()
+        finally:
+            host.hand_over(settings.state_dir)
     return found
 
 

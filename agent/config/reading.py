@@ -95,7 +95,10 @@ class Reader:
     def _path(self, text: str, path: str) -> Path | None:
         if text.startswith(CREDENTIAL):
             if self._credentials_dir is None:
-                hint = "systemd does it for a unit with LoadCredential=; elsewhere name the file"
+                hint = (
+                    "systemd does it for a unit with LoadCredential=;"
+                    " elsewhere put CREDENTIALS_DIRECTORY=/etc/butai/secrets before the command"
+                )
                 self._add(path, "names a credential, but none were handed over", hint)
                 return None
             return self._credentials_dir / Path(text.removeprefix(CREDENTIAL)).name

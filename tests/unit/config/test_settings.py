@@ -408,6 +408,7 @@ def test_a_credential_of_systemd_is_found_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(tmp_path / "config.toml", environ={})
     assert "none were handed over" in caught.value.message
+    assert "CREDENTIALS_DIRECTORY=" in caught.value.message
 
 
 def make_missing(path: Path) -> None:
