@@ -163,7 +163,7 @@ class Daemon:
 
     def _build_world(self, settings: Settings) -> None:
         self._clock = SystemClock()
-        self.store = Store.open(settings.state_dir / "butai.db")
+        self.store = Store.open(settings.state_dir / "butai.db", redactor=lambda: logs.redactor(self.settings()))
         self.engine = DockerEngine(
             settings.docker.host,
             settings.instance,

@@ -26,14 +26,10 @@ _NOISY = ("docker", "git", "httpx", "urllib3", "watchfiles")
 _MULTILINE = ("exception", "stack")
 
 
-class Hidden(Protocol):
-    def reveal(self) -> str: ...
-
-
 class KnowsSecrets(Protocol):
     """The settings, as seen from here."""
 
-    def secrets(self) -> Sequence[Hidden]: ...
+    def hidden(self) -> Sequence[str]: ...
 
 
 class Redactor:
@@ -53,10 +49,20 @@ class Redactor:
     def __call__(self, text: str) -> str:
         return text if self._pattern is None else self._pattern.sub(STARS, text)
 
+    def inside(self, value: Any) -> Any:
+        """The same of every text in a value that becomes JSON; what JSON does not know becomes text."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, Mapping):
+            return {key: self.inside(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self.inside(inner) for inner in value]
+        return value if isinstance(value, (int, float, type(None))) else self(str(value))
+
 
 def redactor(settings: KnowsSecrets) -> Redactor:
-    """A redactor of all secrets in the settings, for the other sinks: build logs, messages, events."""
-    return Redactor(secret.reveal() for secret in settings.secrets())
+    """A redactor of all secrets in the settings, for the other sinks: step logs, messages, the database."""
+    return Redactor(settings.hidden())
 
 
 def configure(settings: KnowsSecrets, *, stream: TextIO | None = None) -> None:
@@ -110,16 +116,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
         return self._redact(super().format(record))
 
     def _redact_values(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-        return {key: self._redacted(value) for key, value in event.items()}
-
-    def _redacted(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._redact(value)
-        if isinstance(value, Mapping):
-            return {key: self._redacted(inner) for key, inner in value.items()}
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [self._redacted(inner) for inner in value]
-        return value if isinstance(value, (int, float, type(None))) else self._redact(str(value))
+        return {key: self._redact.inside(value) for key, value in event.items()}
 
 
 def _escape_controls(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -131,7 +131,8 @@ class Project:
     entry_port: Annotated[int, "Port in its container. 0: its first one.", between(0, 65535)] = 0
     environment: Annotated[
         Mapping[str, str],
-        "Variables for `${NAME}` and bare names in the compose file.",
+        "Variables for `${NAME}` and bare names in the compose file. Values of 8 characters and more whose",
+        "names say so (APP_SECRET, DB_PASSWORD) are kept out of logs and messages.",
         checks.printable,
         EachKey(checks.variable),
         Example({"APP_MODE": "staging"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Annotated, Any
 from agent.config import checks
 from agent.config.project import Project
 from agent.config.schema import NEEDS_RESTART, EachKey, Example
-from agent.config.secret import Secret
+from agent.config.secret import SHORTEST, Secret
 from agent.config.sections import Docker, Forges, GitHub, Limits, Server, Slack, Traefik
 from agent.model.names import Hostname, Slug
 from agent.model.slug import service_label
 
+_SECRET_NAME = re.compile(r"PASS(WORD|WD|PHRASE)|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE)
 _STANDARD_PORTS = {"http": 80, "https": 443}
 
 
@@ -95,8 +97,14 @@ class Settings:
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def secrets(self) -> tuple[Secret, ...]:
-        """Every secret there is, so that none is ever logged and a changed file is noticed."""
+        """Every secret there is; a changed file of one is noticed."""
         return tuple(_secrets(self))
+
+    def hidden(self) -> tuple[str, ...]:
+        """What no log, message or event may hold: the secrets, and variables whose names say that they are some."""
+        variables = [pair for project in self.projects.values() for pair in project.environment.items()]
+        named = [value for name, value in variables if _SECRET_NAME.search(name) and len(value) >= SHORTEST]
+        return (*(secret.reveal() for secret in self.secrets()), *named)
 
 
 def _secrets(section: Any) -> Iterator[Secret]:

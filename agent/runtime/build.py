@@ -7,6 +7,7 @@ from threading import Semaphore
 
 from agent.config import Settings
 from agent.errors import CancelledError, DeployError, SessionNeeded
+from agent.logs import redactor
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
 from agent.model.release import BuildSpec, Release, ServiceSpec
@@ -119,7 +120,9 @@ class Builder:
             )
 
     def _log(self, deployment: Deployment | None) -> StepLog:
-        return StepLog(log_path(self._settings().state_dir, deployment.id if deployment is not None else 0))
+        settings = self._settings()
+        path = log_path(settings.state_dir, deployment.id if deployment is not None else 0)
+        return StepLog(path, redact=redactor(settings))
 
     def _wait_for_slot(self, cancel: CancelToken) -> None:
         while not self._slots.acquire(timeout=0.2):

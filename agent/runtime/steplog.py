@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -14,16 +15,17 @@ def log_path(state_dir: Path, deployment_id: int) -> Path:
 
 
 class StepLog:
-    """Appends lines, each with the service it belongs to; stops silently at MAX_BYTES after saying so once."""
+    """Appends lines without secrets, each with the service it belongs to; at MAX_BYTES it says so once and stops."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, redact: Callable[[str], str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab")
+        self._redact = redact
         self._lock = Lock()
         self._left = max(0, MAX_BYTES - self._file.tell())
 
     def line(self, service: str, text: str) -> None:
-        data = f"{service:<12} {text}\n".encode("utf-8", "replace")
+        data = f"{service:<12} {self._redact(text)}\n".encode("utf-8", "replace")
         with self._lock:
             if self._left <= 0:
                 return

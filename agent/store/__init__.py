@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from agent.logs import Redactor
 from agent.store.branches import Branches
 from agent.store.database import Database
 from agent.store.deployments import Deployments
@@ -29,11 +31,11 @@ class Store:
     too long: try again) and StateError (damaged).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, redactor: Callable[[], Redactor]) -> None:
         self._database = Database(path)
         self.environments = Environments(self._database)
-        self.deployments = Deployments(self._database)
-        self.events = Events(self._database)
+        self.deployments = Deployments(self._database, redactor)
+        self.events = Events(self._database, redactor)
         self.notices = Notices(self._database)
         self.synced = Synced(self._database)
         self.threads = Threads(self._database)
@@ -42,9 +44,9 @@ class Store:
         self.seen = Seen(self._database)
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, *, redactor: Callable[[], Redactor] = lambda: Redactor(())) -> Store:
         """Check, migrate and open the file, made when absent. StateError when damaged or written by a newer agent."""
-        store = cls(path)
+        store = cls(path, redactor)
         store._database.open()
         return store
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypedDict, Unpack
 
 from agent.errors import CancelledError, StateError
+from agent.logs import Redactor
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision, Slug
@@ -25,6 +26,8 @@ from agent.store.columns import (
 )
 from agent.store.database import Database, DuplicateError, Row, Value
 
+_TOLD = ("cause", "commit", "done", "notices", "failure")
+
 
 class Changes(TypedDict, total=False):
     """What may change about a deployment while it goes on; the end is `finish`."""
@@ -41,8 +44,11 @@ class Changes(TypedDict, total=False):
 
 
 class Deployments:
-    def __init__(self, database: Database) -> None:
+    """What they tell (`_TOLD`) is kept without secrets: builds and containers print them."""
+
+    def __init__(self, database: Database, redactor: Callable[[], Redactor]) -> None:
         self._database = database
+        self._redactor = redactor
 
     def begin(self, environment: Environment, *, cause: str, caller: str, now: datetime) -> Deployment:
         """A new one, queued. StateError "deployment-unfinished" while the environment has another one going."""
@@ -54,7 +60,7 @@ class Deployments:
                     str(environment.slug),
                     environment.project,
                     environment.branch,
-                    cause,
+                    self._redactor()(cause),
                     caller,
                     str(Phase.QUEUED),
                     from_time(now),
@@ -115,6 +121,8 @@ class Deployments:
         return self._change(deployment_id, columns)
 
     def _change(self, deployment_id: int, columns: dict[str, Value]) -> Deployment:
+        redact = self._redactor()
+        columns |= {name: redact(text) for name in _TOLD if isinstance(text := columns.get(name), str)}
         assignments = ", ".join(f'"{name}" = ?' for name in columns)
         rows = self._database.write(
             f"UPDATE deployments SET {assignments} WHERE id = ? AND finished_at IS NULL RETURNING *",  # noqa: S608

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from agent.logs import Redactor
 from agent.model.event import Event
 from agent.store.columns import from_json, from_time, to_time
 from agent.store.database import Database
@@ -16,16 +17,18 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Events:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, redactor: Callable[[], Redactor]) -> None:
         self._database = database
+        self._redactor = redactor
 
     def add(
         self, kind: str, *, slug: str = "", caller: str, text: str, now: datetime, data: Mapping[str, Any] = _NOTHING
     ) -> int:
-        """Its id, larger than that of every event before."""
+        """Its id, larger than that of every event before. What it tells is kept without secrets."""
+        redact = self._redactor()
         [row] = self._database.write(
             "INSERT INTO events (at, kind, slug, caller, text, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-            (from_time(now), kind, str(slug), caller, text, from_json(data)),
+            (from_time(now), kind, str(slug), caller, redact(text), from_json(redact.inside(data))),
         )
         return int(row[0])
 

@@ -15,7 +15,6 @@ import pytest
 import structlog
 
 from agent import logs
-from agent.config import Secret
 
 CANARY = 'ca"nary/123é'
 
@@ -24,8 +23,8 @@ CANARY = 'ca"nary/123é'
 class Known:
     values: tuple[str, ...] = (CANARY,)
 
-    def secrets(self) -> tuple[Secret, ...]:
-        return tuple(Secret(value, Path("/run/secret")) for value in self.values)
+    def hidden(self) -> tuple[str, ...]:
+        return self.values
 
 
 class Terminal(io.StringIO):

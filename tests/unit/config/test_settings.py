@@ -400,6 +400,13 @@ def test_a_secret_never_prints(tmp_path: Path) -> None:
     assert [secret.reveal() for secret in settings.secrets()] == [SIGNING]
 
 
+def test_what_the_name_of_a_variable_calls_a_secret_is_hidden_too(tmp_path: Path) -> None:
+    secret_file(tmp_path)
+    variables = 'APP_SECRET = "swordfish-1", DB_PASSWORD = "swordfish-2", API_KEY = "short", APP_MODE = "development"'
+    text = SLACK.replace("[slack]", f"[projects.shop.environment]\n{variables.replace(', ', chr(10))}\n[slack]")
+    assert parse(text, tmp_path).hidden() == (SIGNING, "swordfish-1", "swordfish-2")
+
+
 def test_a_credential_of_systemd_is_found_by_its_name(tmp_path: Path) -> None:
     secret_file(tmp_path, name="slack-signing", mode=0o400)
     (tmp_path / "config.toml").write_text(SLACK.replace('"secret"', '"credential:slack-signing"'))

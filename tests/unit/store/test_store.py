@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import CancelledError, OutsideError, RequestError, StateError
+from agent.logs import Redactor
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
@@ -252,6 +253,24 @@ def test_work_on_a_superseded_deployment_is_told_to_stop(store: Store) -> None:
         store.deployments.update(begun.id, phase=Phase.STARTING)
     with pytest.raises(CancelledError):
         store.deployments.finish(begun.id, Phase.READY, now=NOW)
+
+
+def test_no_row_tells_a_secret(path: Path) -> None:
+    """Builds and containers print them, and so do the errors that quote what they printed."""
+    secret = 'ca"nary/123'
+    store = Store.open(path, redactor=lambda: Redactor([secret]))
+    environment = create(store)
+    begun = store.deployments.begin(environment, cause=f"repair: {secret}", caller="agent", now=NOW)
+    commit = Commit(ONE, f"{secret}", f"Use {secret}", NOW)
+    store.deployments.update(begun.id, notices=(secret,), done=(secret,), commit=commit, timings={"build": 1.5})
+    failure = Failure("exited", f"no {secret}", secret, "web", (f"key={secret}",))
+    ended = store.deployments.finish(begun.id, Phase.FAILED, now=NOW, failure=failure)
+    store.events.add("bug", caller="agent", text=secret, now=NOW, data={"traceback": [secret], "seconds": 1.5})
+    assert ended.failure == Failure("exited", "no ***", "***", "web", ("key=***",))
+    [event] = store.events.list()
+    assert (event.text, dict(event.data)) == ("***", {"traceback": ["***"], "seconds": 1.5})
+    store.close()
+    assert b"nary" not in b"".join(part.read_bytes() for part in path.parent.glob("butai.db*"))
 
 
 def test_an_environment_has_one_unfinished_deployment_at_most(store: Store) -> None:
