@@ -291,7 +291,7 @@ class Agentd:
         """Containers of one environment, the engine's own list."""
         labels = [f"{INSTANCE_LABEL}={self.instance}", f"{SLUG_LABEL}={slug}"]
         labels += [f"butai.service={service}"] if service else []
-        return self.docker.api.containers(all=True, filters={"label": labels})
+        return list(self.docker.api.containers(all=True, filters={"label": labels}))
 
     def checkout(self, slug: str) -> Path:
         """The worktree of one environment."""
@@ -313,14 +313,14 @@ class Agentd:
 
     def all_containers(self) -> list[dict[str, Any]]:
         """Those of every environment, and Traefik's."""
-        return self.docker.api.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"})
+        return list(self.docker.api.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"}))
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
 
     # -- details ---------------------------------------------------------------------------------------------------
 
-    def _objects(self, filters: Mapping[str, Any]) -> list[str]:
+    def _objects(self, filters: dict[str, Any]) -> list[str]:
         api = self.docker.api
         found = [f"container {one['Names'][0]}" for one in api.containers(all=True, filters=filters)]
         found += [f"network {one['Name']}" for one in api.networks(filters=filters)]
