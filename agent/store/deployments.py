@@ -87,6 +87,15 @@ class Deployments:
         """The newest first."""
         return self._many("WHERE slug = ? ORDER BY id DESC LIMIT ?", (slug, limit))
 
+    def newest(self, limit: int) -> frozenset[int]:
+        """The ids of the newest `limit` of each environment that there is."""
+        rows = self._database.read(
+            "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY slug ORDER BY id DESC) AS place"
+            " FROM deployments WHERE slug IN (SELECT slug FROM environments)) WHERE place <= ?",
+            (limit,),
+        )
+        return frozenset(row[0] for row in rows)
+
     def update(self, deployment_id: int, **changes: Unpack[Changes]) -> Deployment:
         """Change some fields of one that goes on; how it is now.
 
