@@ -28,7 +28,7 @@ CHECKS = (
     Check("types", ["mypy", "--no-error-summary"]),
     Check("format", ["ruff", "format", "--check", "--output-format=concise", "."], "`.venv/bin/ruff format .`"),
     Check("lint", ["ruff", "check", "--output-format=concise", "."], "`.venv/bin/ruff check --fix .` for part of it"),
-    Check("layers and unit tests", ["pytest", "-q", "tests/unit"], tells=True),
+    Check("layers and unit tests", ["pytest", "-q", "-n", "2", "--dist", "worksteal", "tests/unit"], tells=True),
     Check("docs", ["tools.docs_check"], tells=True),
 )
 
