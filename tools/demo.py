@@ -255,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description="Run the main job on this machine.")
     parser.add_argument("--once", action="store_true", help="check it without a person, and exit")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started us ignores Ctrl-C
+        signal.signal(number, _interrupt)
     try:
         run(once=options.once)
     except KeyboardInterrupt:
