@@ -5,12 +5,16 @@ Images come before anything that people can see: a broken build changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agent.model.names import Revision
-from agent.model.observed import Observed
+from agent.model.observed import ContainerState, Observed
 from agent.model.release import Release
 from agent.planning.identity import current, outdated
 from agent.planning.plan import Step, Verb
 from agent.planning.update import Move, Way, moves
+
+_STOPPED = (ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD)
 
 
 def make(target: Revision, observed: Observed) -> tuple[Step, ...]:
@@ -78,5 +82,24 @@ def _create(release: Release, observed: Observed) -> tuple[Step, ...]:
     absent = sorted(set(release.networks) - set(observed.networks))
     if not needed and not absent:
         return ()
+    stranded = _stranded(release, observed, absent)
+    if stranded:
+        return stranded
     causes += [f"network {name} is missing" for name in absent]
     return (Step(Verb.CREATE, ", ".join(needed) or "networks", "; ".join(causes), tuple(needed)),)
+
+
+def _stranded(release: Release, observed: Observed, absent: Sequence[str]) -> tuple[Step, ...]:
+    """Containers that can never start again: the engine knows their network by an id that a new one does not have.
+
+    `docker network prune` takes the networks of whatever sleeps.
+    """
+    names = {key: body.get("name", key) for key, body in (release.model.get("networks") or {}).items()}
+    steps = []
+    for spec in release.services:
+        mine = {names.get(key, key) for key in release.model["services"][spec.name].get("networks") or ()}
+        for container in observed.containers:
+            ended = spec.one_shot and container.exit_code == 0
+            if container.service == spec.name and container.state in _STOPPED and mine & set(absent) and not ended:
+                steps.append(Step(Verb.REMOVE, container.name, "its network is gone", (container.id,)))
+    return tuple(steps)

@@ -78,6 +78,16 @@ def test_only_services_that_changed_get_a_new_container() -> None:
     assert str(plan(world)) == "create web: web changed"
 
 
+def test_what_slept_while_its_network_was_pruned_is_created_anew() -> None:
+    """The engine starts no container whose network it lost, even when there is one of that name again."""
+    done = container(service("migrate", one_shot=True), "exited", exit_code=0)
+    shop = release(DB, WEB, service("migrate", one_shot=True))
+    world = observed(shop, container(DB, "exited", exit_code=0), WEB_UP, done, networks=())
+    assert str(plan(world)) == "remove butai-feature-x-db-1: its network is gone"
+    removed = replace(world, containers=(WEB_UP, done))
+    assert str(plan(removed)) == "create db: db has no container; network butai-feature-x_default is missing"
+
+
 def test_traefik_joins_while_containers_start() -> None:
     world = observed(SHOP, container(DB, "created"), container(WEB, "created"), edge_networks=frozenset())
     assert str(plan(world)) == (
