@@ -6,6 +6,7 @@ again: no `build`, `env_file`, `include` or `extends`, no published port, no pat
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -108,6 +109,7 @@ def literal(text: str) -> str:
 
 def apply(checked: Checked, *, site: Site, findings: Findings) -> Staged:
     """The release of a checked model. Raises DeployError when no entry service can be told."""
+    checked = dataclasses.replace(checked, services=_with_shared_builds(checked.services))
     environment = site.environment
     project = site.settings.projects[environment.project]
     entry, port = choose_entry(checked.services, checked.wish, project, branch=environment.branch)
@@ -134,6 +136,20 @@ def apply(checked: Checked, *, site: Site, findings: Findings) -> Staged:
         notices=findings.notices,
     )
     return Staged(release, files)
+
+
+def _with_shared_builds(services: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """A service that only names the image which another one builds runs that image, as with Compose.
+
+    Here it has a tag of its own, made by the same build: the second time every step is cached.
+    """
+    builds = {body["image"]: body["build"] for body in services.values() if body.get("build") and body.get("image")}
+    return {
+        name: {**body, "build": builds[body["image"]]}
+        if not body.get("build") and body.get("image") in builds
+        else body
+        for name, body in services.items()
+    }
 
 
 class _Services:

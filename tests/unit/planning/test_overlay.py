@@ -286,3 +286,13 @@ def test_removed_ports_say_where_the_service_is_now() -> None:
         "web: published port 80 removed: it answers at http://fix-1.stage.test:8080",
         "db: published port 3307 removed: other services reach it as db:3306.",
     )
+
+
+def test_a_service_that_names_the_image_of_another_ones_build_is_built_like_it() -> None:
+    """`web` builds `shop`, `db` only names it: no registry has such an image."""
+    made = release({"image": "mariadb:11", "build": {"context": ROOT, "dockerfile": "Dockerfile"}})
+    web, other = made.service("web"), made.service("db")
+    assert other.build is not None
+    assert web.build is not None
+    assert (other.build.context, other.build.dockerfile) == (web.build.context, web.build.dockerfile)
+    assert other.image == f"butai/fix-1/db:{REVISION[:12]}"
