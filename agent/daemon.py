@@ -128,6 +128,7 @@ class Daemon:
         self.controller.stop()
         for thread in threads:
             thread.join(timeout=10)
+        self.git.close()
         self.store.close()
         log.info("stopped")
 

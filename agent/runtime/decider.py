@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
@@ -34,6 +35,17 @@ class Recipes(Protocol):
     def scan(self, text: str) -> Sequence[Instruction]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The way of one environment from one revision to another, and every path that differs."""
+
+    project: str
+    slug: Slug
+    base: Revision
+    target: Revision
+    changed: frozenset[str]
+
+
 class Decider:
     """One decision for each pair of revisions of an environment; asking again costs nothing."""
 
@@ -42,7 +54,7 @@ class Decider:
         self._recipes = recipes
         self._lock = Lock()
         self._known: dict[Slug, tuple[tuple[Revision, Revision, bool], Decision]] = {}
-        self._texts: dict[tuple[str, str, str], str | None] = {}
+        self._texts: dict[tuple[Slug, str], tuple[Revision, str | None]] = {}
 
     def decide(self, environment: Environment, previous: Release, target: Revision, after: Release | None) -> Decision:
         """The verdicts for the way from `previous` to `target`; in doubt everything is made anew.
@@ -54,16 +66,23 @@ class Decider:
             known = self._known.get(environment.slug)
         if known is not None and known[0] == key:
             return known[1]
-        decision = self._decide(environment.project, previous, target, after)
+        decision = self._decide(environment, previous, target, after)
         with self._lock:
             self._known[environment.slug] = (key, decision)
         return decision
 
-    def _decide(self, project: str, previous: Release, target: Revision, after: Release | None) -> Decision:
-        found = self._git.changes(project, previous.revision, target)
+    def _decide(self, environment: Environment, previous: Release, target: Revision, after: Release | None) -> Decision:
+        found = self._git.changes(environment.project, previous.revision, target)
         if len(found) > _MANY:
             return _all_anew(after or previous, f"{len(found)} files changed")
-        facts = _Facts(self, project, after or previous, target, {change.path for change in found}).facts()
+        question = Question(
+            environment.project,
+            environment.slug,
+            previous.revision,
+            target,
+            frozenset(change.path for change in found),
+        )
+        facts = _Facts(self, question, after or previous).facts()
         try:
             if after is not None:
                 return changes.reread(found, previous, after, facts)
@@ -71,16 +90,18 @@ class Decider:
         except DeployError as error:  # an ignore file that Docker refuses too: the build says so best
             return _all_anew(after or previous, error.message)
 
-    def text(self, project: str, revision: Revision, path: str, *, is_changed: bool) -> str | None:
-        """A small file of the revision; read again only when it is among what changed."""
-        key = (project, "" if not is_changed else revision, path)
+    def text(self, question: Question, path: str) -> str | None:
+        """A small file of the target; read again only when it changed, or when the way here is not known."""
+        key = (question.slug, path)
         with self._lock:
-            if not is_changed and key in self._texts:
-                return self._texts[key]
-        data = self._git.read(project, revision, path, limit=_LARGEST)
-        text = None if data is None else data.decode("utf-8", "replace")
+            known = self._texts.get(key)
+        if known is None or path in question.changed or known[0] not in (question.base, question.target):
+            data = self._git.read(question.project, question.target, path, limit=_LARGEST)
+            text = None if data is None else data.decode("utf-8", "replace")
+        else:
+            text = known[1]
         with self._lock:
-            self._texts[(project, "", path)] = text
+            self._texts[key] = (question.target, text)
         return text
 
     def ignore(self, text: str) -> Ignore:
@@ -111,12 +132,10 @@ def _all_anew(release: Release, why: str) -> Decision:
 class _Facts:
     """The facts of one revision, each looked up when it is asked for first."""
 
-    def __init__(self, decider: Decider, project: str, release: Release, revision: Revision, changed: set[str]) -> None:
+    def __init__(self, decider: Decider, question: Question, release: Release) -> None:
         self._decider = decider
-        self._project = project
+        self._question = question
         self._builds: dict[str, BuildSpec] = {spec.name: spec.build for spec in release.services if spec.build}
-        self._revision = revision
-        self._changed = changed
         self._ignores: dict[str, Ignore] = {}
 
     def facts(self) -> changes.Facts:
@@ -124,8 +143,8 @@ class _Facts:
             ignored=self._ignored,
             dockerfile=self._dockerfile,
             matches=lambda patterns, path: self._decider.ignore("\n".join(patterns)).excludes(path),
-            mode=lambda path: self._decider.mode(self._project, self._revision, path),
-            readlink=lambda path: self._decider.link(self._project, self._revision, path),
+            mode=lambda path: self._decider.mode(self._question.project, self._question.target, path),
+            readlink=lambda path: self._decider.link(self._question.project, self._question.target, path),
         )
 
     def _ignored(self, service: str, path: str) -> bool:
@@ -144,4 +163,4 @@ class _Facts:
         return None if text is None else self._decider.scan(text)
 
     def _text(self, path: str) -> str | None:
-        return self._decider.text(self._project, self._revision, path, is_changed=path in self._changed)
+        return self._decider.text(self._question, path)

@@ -1,0 +1,89 @@
+"""What a push does to running containers: files copied where a rule says so, images built where they must be."""
+
+from __future__ import annotations
+
+from tests.support.eventually import eventually
+from tests.support.samples import page, tiny
+from tests.support.theatre import Theatre
+
+WATCHED = """\
+services:
+  web:
+    build: .
+    ports: ['8080']
+    develop:
+      watch:
+        - {path: ./www, target: /www, action: sync}
+  worker:
+    build: ./worker
+    command: sleep infinity
+"""
+WORKER = {"worker/Dockerfile": "FROM busybox:1.37\nCOPY job.txt /job.txt\n", "worker/job.txt": "one\n"}
+
+
+def containers(theatre: Theatre, slug: str) -> dict[str, str]:
+    """Service -> id of its container."""
+    return {one["Labels"]["butai.service"]: one["Id"] for one in theatre.agent.containers(slug)}
+
+
+def test_files_under_a_watch_rule_are_copied_and_no_container_is_replaced(theatre: Theatre) -> None:
+    slug = theatre.stage("tiny", "watched", {**tiny("one", compose=WATCHED), **WORKER})
+    before = containers(theatre, slug)
+
+    revision = theatre.push("tiny", "watched", {**page("two"), "www/new.html": "new\n"})
+
+    answer = theatre.shows(slug, "two")
+    eventually(lambda: theatre.agent.visit(slug).headers["X-Butai-Revision"] == revision, 15)
+    assert answer.is_success
+    assert theatre.agent.visit(slug, "/new.html").text == "new\n"
+    eventually(lambda: theatre.last("tiny", "watched")["phase"] == "ready", 15)
+    assert "synced 2 files to web" in theatre.last("tiny", "watched")["done"]
+    assert containers(theatre, slug) == before
+
+
+def test_a_deleted_file_is_gone_from_the_container_too(theatre: Theatre) -> None:
+    files = {**tiny("one", compose=WATCHED), **WORKER, "www/old.html": "old\n"}
+    slug = theatre.stage("tiny", "deleting", files)
+    assert theatre.agent.visit(slug, "/old.html").is_success
+    before = containers(theatre, slug)
+
+    theatre.repository("tiny").commit("deleting", {}, delete=("www/old.html",))
+
+    eventually(lambda: theatre.agent.visit(slug, "/old.html").status_code == 404, 15)
+    assert containers(theatre, slug) == before
+
+
+def test_a_push_that_no_service_uses_touches_no_container_and_says_so(theatre: Theatre) -> None:
+    ignoring = {".dockerignore": "*.md\ndocs\n"}
+    slug = theatre.stage("tiny", "idle", {**tiny("one", compose=WATCHED), **WORKER, **ignoring})
+    before = containers(theatre, slug)
+
+    revision = theatre.push("tiny", "idle", {"docs/notes.md": "words\n"})
+
+    eventually(lambda: theatre.last("tiny", "idle")["revision"] == revision, 15)
+    eventually(lambda: theatre.last("tiny", "idle")["phase"] == "ready", 15)
+    assert theatre.last("tiny", "idle")["done"] == ["nothing to do: no service uses what changed"]
+    assert containers(theatre, slug) == before
+
+
+def test_only_the_service_whose_image_changed_is_replaced(theatre: Theatre) -> None:
+    ignoring = {".dockerignore": "worker\n"}
+    slug = theatre.stage("tiny", "partly", {**tiny("one", compose=WATCHED), **WORKER, **ignoring})
+    before = containers(theatre, slug)
+
+    theatre.push("tiny", "partly", {"worker/job.txt": "two\n"})
+
+    eventually(lambda: containers(theatre, slug)["worker"] != before["worker"], 20)
+    eventually(lambda: theatre.last("tiny", "partly")["phase"] == "ready", 20)
+    assert containers(theatre, slug)["web"] == before["web"]
+
+
+def test_a_container_made_anew_after_a_sync_has_the_newest_files(theatre: Theatre) -> None:
+    """Files that were copied live in one container only: its successor must not bring the old ones back."""
+    slug = theatre.stage("tiny", "renewed", {**tiny("one", compose=WATCHED), **WORKER})
+    theatre.push("tiny", "renewed", page("two"))
+    theatre.shows(slug, "two")
+
+    theatre.agent.cli("redeploy", "renewed", "--project", "tiny")
+
+    assert "two" in theatre.agent.visit(slug).text
