@@ -14,6 +14,8 @@ from agent.model.observed import Container, Observed
 from agent.model.release import Release, ServiceSpec
 from agent.planning.identity import current, is_configured
 
+MOST_FILES = 1_000  # of one sync: these take 0.7 s to copy, and above that a build is about as cheap
+
 
 class Way(Enum):
     """How one service reaches the new revision."""
@@ -53,6 +55,7 @@ def _move(spec: ServiceSpec, previous: Release | None, decision: Decision | None
         and before.config_hash == spec.config_hash
         and not verdict.recreate
         and spec.name not in observed.unfit
+        and len(verdict.files) <= MOST_FILES
     )
     touched = verdict.action in (Action.SYNC, Action.RESTART) or verdict.behind
     was_touched = any(container.id in observed.synced for container in running)

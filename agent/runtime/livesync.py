@@ -19,7 +19,7 @@ from agent.runtime.ports import Clock, Engine, Git
 from agent.store import Store
 
 _TAIL_LINES = 25
-_MOST_BYTES = 64 << 20  # of one sync; above it a build is cheaper
+_MOST_BYTES = 32 << 20  # of one sync; above it a build is cheaper
 
 
 class Livesync:

@@ -76,7 +76,7 @@ def release(*services: ServiceSpec, revision: Revision = R1, entry: str = "web",
 
 
 def container(spec: ServiceSpec, state: str = "running", **changes: object) -> Container:
-    """A container that is current for `spec` (its image is "sha-<service>") unless `config` or `image_id` says otherwise."""
+    """A container that is current for `spec`, with the image "sha-<service>", unless `changes` say otherwise."""
     health = Health(str(changes.pop("health", "none")))
     config = changes.pop("config", spec.config_hash)
     number = int(changes.pop("number", 1))  # type: ignore[call-overload]

@@ -47,7 +47,7 @@ def test_the_stamp_changes_with_what_the_environment_is_made_from(tmp_path: Path
 
 
 def test_a_dead_link_and_an_unknown_command_are_found(tmp_path: Path) -> None:
-    (tmp_path / "there.md").touch()
+    (tmp_path / "there.md").write_text("# Part\n")
     text = "[a](there.md#part) [b](gone.md) [c](https://else.test)\n`make test` and `make coffee`\n"
     page = tmp_path / "page.md"
     assert problems(page, text, frozenset({"test"})) == (

@@ -10,6 +10,7 @@ from agent.model.observed import Observed
 from agent.model.release import BuildSpec, Release, ServiceSpec
 from agent.planning.adopt import adopted
 from agent.planning.identity import current
+from agent.planning.update import MOST_FILES
 from tests.support.plans import R1, R2, container, environment, observed, release, service
 from tests.unit.planning.test_reconcile import plan
 
@@ -87,6 +88,11 @@ def test_a_rebuild_beside_a_sync_comes_first_so_that_a_broken_build_changes_noth
 
 def test_containers_that_could_not_take_the_files_get_an_image() -> None:
     assert "build web" in str(plan(world(COPY, unfit=frozenset({"web"})), **LIVE))
+
+
+def test_more_files_than_a_build_is_worth_get_an_image() -> None:
+    many = tuple(FileSync(f"app/{n}.py", f"/srv/{n}.py", "100644", "b" * 40) for n in range(MOST_FILES + 1))
+    assert "build web" in str(plan(world(replace(COPY, files=many)), **LIVE))
 
 
 def test_a_push_that_touches_nothing_only_moves_the_names() -> None:
