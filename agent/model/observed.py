@@ -65,9 +65,9 @@ class Observed:
 
     containers: tuple[Container, ...] = ()
     networks: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    images: Mapping[str, str] = field(default_factory=dict)  # tag -> image id, of those the release names
-    own_images: tuple[str, ...] = ()  # every tag on this engine that was built for this environment
+    volumes: tuple[str, ...] = ()  # looked for only where nobody waits
+    images: Mapping[str, str] = field(default_factory=dict)  # tag -> image id, of those that both releases name
+    own_images: tuple[str, ...] | None = ()  # every tag that was built for this environment; None: not looked for
     release: Release | None = None  # of the target revision, if it was read already
     checkout: Revision | None = None  # what the worktree holds; None when there is none
     routed: RouteTable | None = None  # what Traefik's file says

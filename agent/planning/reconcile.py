@@ -6,7 +6,7 @@ what comes after is found by looking again, so a crash at any point continues wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -184,19 +184,21 @@ def _tidy(release: Release, observed: Observed) -> Plan:
     if behind:
         cause = f"its containers were synced to {release.revision.short}"
         return Plan(tuple(Step(Verb.CATCH_UP, spec.name, cause, (spec.name,)) for spec in behind), live=True)
-    tags = _unused_tags(release, observed)
+    if observed.own_images is None:
+        return Plan(look_again_s=0.0, live=True)
+    tags = _unused_tags(release, observed.own_images, observed)
     untag = (Step(Verb.UNTAG, f"{len(tags)} image tags", "of an older revision", tags),) if tags else ()
     return Plan(untag, live=True)
 
 
-def _unused_tags(release: Release, observed: Observed) -> tuple[str, ...]:
+def _unused_tags(release: Release, own: Iterable[str], observed: Observed) -> tuple[str, ...]:
     """Tags of older revisions; one that is the last name of an image in use stays, for the engine refuses."""
     in_use = {container.image_id for container in observed.containers}
     wanted = {spec.image for spec in release.services}
     kept = {observed.images.get(tag) for tag in wanted}
     return tuple(
         tag
-        for tag in sorted(set(observed.own_images) - wanted)
+        for tag in sorted(set(own) - wanted)
         if observed.images.get(tag) in kept or observed.images.get(tag) not in in_use
     )
 

@@ -78,7 +78,7 @@ class Inspector:
     def show(self, slug: Slug) -> Shown:
         """RequestError 404 when there is no such environment."""
         environment = self._environment(slug)
-        observed = self._observer.observe(environment, probing=True)
+        observed = self._observer.observe(environment, probing=True, tidying=True)
         history = self._store.deployments.history(slug, limit=6)
         settings = self._settings()
         urls = {}
@@ -100,7 +100,7 @@ class Inspector:
     def plan(self, slug: Slug) -> Plan:
         """What the controller would do now; nothing is done."""
         environment = self._environment(slug)
-        return self._plan(environment, self._observer.observe(environment, probing=True))
+        return self._plan(environment, self._observer.observe(environment, probing=True, tidying=True))
 
     def containers(self, slug: Slug) -> tuple[Container, ...]:
         self._environment(slug)

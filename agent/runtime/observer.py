@@ -100,28 +100,33 @@ class Observer:
             return _Way(derived, previous, decision if derived is not None else None, is_saved=derived is None)
         return _Way(release, previous, self._decider.decide(environment, previous, target, release))
 
-    def observe(self, environment: Environment, *, probing: bool) -> Observed:
-        """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well."""
+    def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
+        """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well.
+
+        `tidying` also looks for what may be left over. The engine reads every image that it has for that, which
+        takes it a tenth of a second where there are a few hundred: nobody who waits for a page waits for that.
+        """
         settings = self._settings()
         slug = environment.slug
         labels = {INSTANCE: settings.instance, SLUG: slug}
         way = _Way(None) if environment.wanted is Wanted.ABSENT else self._way(environment)
         release = way.release
         containers = self._engine.containers(labels)
-        own_images = self._engine.images(labels)
-        images = dict(own_images)
-        for spec in release.services if release is not None else ():
-            if spec.image not in images and (image_id := self._engine.image_id(spec.image)):
-                images[spec.image] = image_id
+        own_images = self._engine.images(labels) if tidying else None
+        images = dict(own_images or {})
+        for known in (each for each in (release, way.previous) if each is not None):
+            for spec in known.services:
+                if spec.image not in images and (image_id := self._engine.image_id(spec.image)):
+                    images[spec.image] = image_id
         started, deaths, starting_s = self._attempts.of(slug)
         routed = self._edge.read(slug)
         listening = self._listening(release, containers) if probing else frozenset()
         return Observed(
             containers=containers,
             networks=tuple(self._engine.networks(labels)),
-            volumes=self._engine.volumes(labels),
+            volumes=self._engine.volumes(labels) if tidying else (),
             images=images,
-            own_images=tuple(own_images),
+            own_images=tuple(own_images) if own_images is not None else None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
             routed=routed,

@@ -60,7 +60,9 @@ class Reconciler:
         plan = reconcile.first(environment)
         observed = Observed()
         if plan is None:
-            observed = self._observer.observe(environment, probing=deployment is not None)
+            in_progress = deployment is not None
+            tidying = not in_progress or environment.wanted is Wanted.ABSENT
+            observed = self._observer.observe(environment, probing=in_progress, tidying=tidying)
             plan = reconcile.plan(environment, deployment, observed, context)
         if plan.failure is not None and deployment is not None:
             self._failed(environment, deployment, observed, plan.failure, final=False)

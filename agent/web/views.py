@@ -132,7 +132,7 @@ def observed(world: Observed) -> Json:
         "containers": [container(one) for one in world.containers],
         "networks": list(world.networks),
         "volumes": list(world.volumes),
-        "images": sorted(world.own_images),
+        "images": sorted(world.own_images or ()),
         "checkout": world.checkout,
         "routed": None if world.routed is None else routes(world.routed),
         "confirmed": world.confirmed,

@@ -121,6 +121,13 @@ def test_what_no_release_names_any_more_is_tidied_up_one_kind_at_a_time() -> Non
     assert str(plan(replace(world, networks=SHOP.networks))) == "untag 1 image tags: of an older revision"
 
 
+def test_tags_that_were_not_looked_for_are_looked_for_at_once_after_it_is_live() -> None:
+    found = plan(replace(UP, own_images=None))
+    assert found.live
+    assert found.converged
+    assert found.look_again_s == 0.0
+
+
 def test_a_failed_revision_goes_back_to_the_last_good_one() -> None:
     failed = {"revision": R2, "failed_revision": R2, "failed_config": "settings-1", "deployed_revision": R1}
     assert plan(UP, **failed).converged

@@ -36,8 +36,8 @@ class World:
         settings = self.desk.settings
         return Context(settings=settings, fingerprint=settings.fingerprint("shop"), now=self.desk.clock.now())
 
-    def observe(self, environment: Environment, *, probing: bool) -> Observed:
-        return self.observed
+    def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
+        return self.observed if tidying else replace(self.observed, own_images=None)
 
     def logs(self, container: str, *, tail: int) -> list[str]:
         return [f"the last words of {container}"]
@@ -45,7 +45,8 @@ class World:
     def holds(self, environment: Environment, *containers: Container) -> None:
         """These containers, with the route that leads to the first."""
         table = routing.routes_for(environment, SHOP, {"web": (container(WEB),)}, self.desk.settings)
-        self.observed = replace(observed(SHOP, *containers), routed=table, confirmed=True)
+        listening = frozenset(each.id for each in containers if each.running)
+        self.observed = replace(observed(SHOP, *containers), routed=table, confirmed=True, listening=listening)
 
 
 @pytest.fixture(name="world")
@@ -93,3 +94,13 @@ def test_who_starts_a_crashed_container_by_hand_makes_it_ready(world: World) -> 
 
     assert desk.last(environment).phase is Phase.READY
     assert desk.row(environment).repairs == 0
+
+
+def test_leftovers_are_looked_for_at_once_but_after_people_were_told_that_it_is_live(world: World) -> None:
+    desk = world.desk
+    environment = desk.fetched(desk.deploy())
+    world.holds(environment, container(WEB))
+
+    assert look(world, environment) == 0.0
+    assert desk.last(environment).phase is Phase.READY
+    assert look(world, environment) is None
