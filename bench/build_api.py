@@ -16,10 +16,9 @@ from typing import Any
 from agent.adapters import process
 from agent.adapters.docker import DockerEngine
 from agent.model.release import BuildSpec
-from bench import report
+from bench import projects, report
 
 ROUNDS = 9
-FILES = 2000
 TARGET = 0.7
 _DOCKERFILE = "FROM busybox:1.37\nWORKDIR /app\nCOPY pkg00 pkg00\nCOPY . .\n"
 _COMPOSE = "services:\n  web:\n    build: .\n    image: {tag}\n"
@@ -56,13 +55,13 @@ def _measure(repository: _Repository, rounds: int) -> dict[str, Any]:
         baseline="docker compose build",
         baseline_samples=theirs,
         target=TARGET,
-        files=FILES,
+        files=projects.FILES,
         unchanged_p50_s=round(report.percentile(unchanged, 0.5), 4),
     )
 
 
 class _Repository:
-    """A repository of 2,000 files, about 10 MB, with a Dockerfile and a compose file, and both ways to build it."""
+    """A repository of 2,000 files, with a Dockerfile and a compose file, and both ways to build it."""
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory / "repository"
@@ -71,10 +70,10 @@ class _Repository:
         self._changes = 0
         self._tag = f"butai-bench/{directory.name[-8:].lower().replace('_', '0')}"
         self._engine = DockerEngine("unix:///var/run/docker.sock", "butai-bench", scratch_dir=directory / "scratch")
-        for at in range(FILES):
-            file = self._dir / f"pkg{at % 40:02d}" / f"module{at:04d}.py"
+        for path, text in projects.modules().items():
+            file = self._dir / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"VALUE_{at} = {at}\n" * (5200 // len(f"VALUE_{at} = {at}\n")))
+            file.write_text(text)
         (self._dir / "Dockerfile").write_text(_DOCKERFILE)
         (self._dir / "compose.yaml").write_text(_COMPOSE.format(tag=f"{self._tag}:compose"))
         (self._dir / ".dockerignore").write_text(".git\n*.log\n**/__pycache__\n")
@@ -84,7 +83,7 @@ class _Repository:
     def change(self) -> None:
         """One new commit that touches one file."""
         self._changes += 1
-        (self._dir / "pkg07" / "module0007.py").write_text(f"CHANGE = {self._changes!r}\n")
+        (self._dir / projects.path(7)).write_text(f"CHANGE = {self._changes!r}\n")
         self._git("add", "--all")
         self._git("-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "--quiet", "-m", "Change")
 
@@ -110,7 +109,7 @@ class _Repository:
     def _run(self, argv: list[str]) -> None:
         done = process.run(argv, env=self._env, timeout_s=300, cwd=self._dir)
         if not done.ok:
-            raise SystemExit(f"{' '.join(argv)}: {done.complaint}")
+            raise RuntimeError(f"{' '.join(argv)}: {done.complaint}")
 
 
 class _Never:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,12 @@ def seconds(act: Callable[[], object]) -> float:
     started = time.perf_counter()
     act()
     return time.perf_counter() - started
+
+
+def progress(text: str) -> None:
+    """For whoever waits; standard output is for the lines alone."""
+    sys.stderr.write(f"bench: {text}\n")
+    sys.stderr.flush()
 
 
 def line(
