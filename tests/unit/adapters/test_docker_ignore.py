@@ -68,6 +68,6 @@ def test_the_walk_for_many_wildcards_matches_as_the_regular_expression_does(patt
 
 @pytest.mark.parametrize("pattern", ["*a*a*a*a*a*a*a*a*a*b", "**/a/**/a/**/a/**/a/**/a/**/b", "**/" * 20 + "b"])
 def test_a_hostile_pattern_costs_no_more_than_its_length(pattern: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     assert not Ignore(pattern).excludes("a" * 200 + "/a" * 100)
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
