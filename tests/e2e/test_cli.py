@@ -15,7 +15,7 @@ from tests.support.theatre import Theatre
 @pytest.fixture(scope="module", name="slug")
 def slug_fixture(theatre: Theatre) -> Iterator[str]:
     yield theatre.stage("classic", "night-shift", {})
-    theatre.agent.cli("destroy", "night-shift", "--project", "classic", "--yes", "--detach")
+    theatre.destroy("classic", "night-shift")
 
 
 def test_deploy_waits_shows_the_phases_and_ends_with_the_address_and_the_seconds(theatre: Theatre) -> None:

@@ -61,7 +61,7 @@ def test_killed_while_it_removes_an_environment_it_ends_the_removal(another_thea
     theatre.agent.wait_until_ready()
 
     theatre.gone(slug)
-    assert theatre.on_stage() == set()
+    eventually(lambda: theatre.on_stage() == set(), 10)
 
 
 def test_two_agents_never_share_a_state_directory(another_theatre: BuildTheatre) -> None:

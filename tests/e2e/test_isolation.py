@@ -17,13 +17,13 @@ def slugs_fixture(theatre: Theatre) -> Iterator[dict[str, str]]:
     """All ten asked for at once; their slugs, once every one of them answers."""
     for branch in BRANCHES:
         theatre.push("classic", branch, {"shop/page.py": f'HEADLINE = "The stage of {branch}"\n'})
-        theatre.agent.cli("deploy", branch, "--project", "classic", "--detach")
+        theatre.agent.send("/environments", {"branch": branch, "project": "classic"})
     for branch in BRANCHES:
         eventually(lambda name=branch: theatre.phase("classic", name) == "ready", 120, pause_s=0.2)
     slugs = {branch: theatre.slug("classic", branch) for branch in BRANCHES}
     yield slugs
     for branch in BRANCHES:
-        theatre.agent.cli("destroy", branch, "--project", "classic", "--yes", "--detach")
+        theatre.destroy("classic", branch)
     for slug in slugs.values():
         theatre.gone(slug, 60)
 

@@ -15,7 +15,7 @@ from tests.support.theatre import Theatre
 @pytest.fixture(scope="module", name="slug")
 def slug_fixture(theatre: Theatre) -> Iterator[str]:
     yield theatre.stage("team", "ensemble", {})
-    theatre.agent.cli("destroy", "ensemble", "--project", "team", "--yes", "--detach")
+    theatre.destroy("team", "ensemble")
 
 
 def test_the_address_leads_to_the_entry_service_which_reaches_the_others(theatre: Theatre, slug: str) -> None:

@@ -41,9 +41,23 @@ class Theatre:
         return repository.commit(branch, files, base="main", delete=delete, message=message)
 
     def deploy(self, project: str, branch: str) -> str:
-        """Put a branch on stage from the command line and wait for it; its slug."""
-        self.agent.cli("deploy", branch, "--project", project)
-        return self.slug(project, branch)
+        """Put a branch on stage, or bring it up to date, and wait for it; its slug."""
+        asked = self.agent.send("/environments", {"branch": branch, "project": project}).json()
+
+        def ready() -> bool:
+            last = self.last(project, branch)
+            assert last["id"] >= asked["deployment"]["id"]
+            if last["phase"] == "failed":
+                raise RuntimeError(f"{branch} of {project} cannot be put on stage: {last['failure']}")
+            assert last["phase"] == "ready", last["phase"]
+            return True
+
+        eventually(ready, 120, pause_s=0.05)
+        return str(asked["environment"]["slug"])
+
+    def destroy(self, project: str, branch: str) -> None:
+        """Ask for its end; `gone` waits for it."""
+        self.agent.send(f"/environments/{self.slug(project, branch)}", method="DELETE")
 
     def stage(self, project: str, branch: str, files: Files) -> str:
         """A new branch with these files, on stage; its slug."""
