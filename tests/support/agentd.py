@@ -304,7 +304,10 @@ class Agentd:
         found = self._objects(labelled) + self._objects(composed)
         found += [f"image {one['RepoTags']}" for one in self.docker.api.images(name=f"{self.instance}/{slug}/*")]
         names = {slug, f"{self.instance}.{slug}.yml"}
-        found += [f"file {path}" for path in self.state_dir.rglob("*") if path.name in names]
+        # What people had edited in a checkout outlives it, in refs/butai/edits of the mirror.
+        found += [
+            f"file {path}" for path in self.state_dir.rglob("*") if path.name in names and "edits" not in path.parts
+        ]
         return sorted(set(found))
 
     def objects(self) -> list[str]:
