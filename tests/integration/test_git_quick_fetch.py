@@ -141,9 +141,9 @@ def test_a_pack_that_lacks_something_is_fetched_by_git(world: GitWorld, monkeypa
 
 
 @pytest.mark.usefixtures("no_git")
-def test_the_password_travels_in_the_header(world: GitWorld) -> None:
+def test_the_token_travels_in_the_header(world: GitWorld) -> None:
     world.server.credentials = ("user", "p:ss word")
-    world.use_remote(world.server.url("shop").replace("//", "//user:p%3Ass%20word@"))
+    world.use_token("user", "p:ss word")
     world.repository.commit("main", {"src/app.py": "secret\n"})
     assert sound(world, world.fetch())
 
