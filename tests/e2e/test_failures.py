@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.samples import page, tiny
 from tests.support.theatre import LIVE, Files, Theatre
 
@@ -95,8 +96,8 @@ def test_the_push_that_puts_it_right_is_live_again(theatre: Theatre) -> None:
     theatre.push("tiny", "mended", {**page("mended"), "Dockerfile": GOOD["Dockerfile"]})
 
     theatre.shows(slug, "mended")
-    assert theatre.phase("tiny", "mended") == "ready"
-    assert theatre.shown("tiny", "mended")["plan"]["steps"] == []
+    eventually(lambda: theatre.phase("tiny", "mended") == "ready", 20)
+    eventually(lambda: theatre.shown("tiny", "mended")["plan"]["steps"] == [], 20)
 
 
 def test_a_failed_push_is_not_tried_again_and_again(theatre: Theatre) -> None:
