@@ -76,10 +76,6 @@ class Poller:
                 found.due = 0.0
                 found.again = found.busy
 
-    def poke_all(self) -> None:
-        for project in list(self._settings().projects):
-            self.poke(project)
-
     def poll(self, project: str) -> bool:
         """One complete listing and what follows from it; whether a branch is missing and wants a second look.
 
