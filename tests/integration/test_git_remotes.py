@@ -315,14 +315,15 @@ def test_a_killed_git_leaves_no_lock_that_blocks_the_next(world: GitWorld, monke
 
 
 def test_a_killed_agent_leaves_no_git_and_no_lock(world: GitWorld) -> None:
+    """The kernel ends git; git's helper that waits for the remote ends once it was silent for too long."""
     world.fetch()
     world.repository.commit("main", {"big": os.urandom(400_000)})
     world.server.mood = Mood.STALLING
     code = (
         "import sys; from pathlib import Path; from agent.adapters.git import GitMirrors, quick;"
         "quick.fetch = lambda *_, **__: None;"
-        "from tests.support.gitworld import settings_for;"
-        "settings = settings_for(Path(sys.argv[1]), sys.argv[2]);"
+        "from tests.support.gitworld import allowing, settings_for;"
+        "settings = allowing(settings_for(Path(sys.argv[1]), sys.argv[2]), 3.0);"
         "GitMirrors(lambda: settings).fetch('shop', 'main')"
     )
     argv = [sys.executable, "-c", code, str(world.settings.state_dir), world.server.url("shop")]

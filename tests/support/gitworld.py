@@ -59,8 +59,7 @@ class GitWorld:
 
     def allow_s(self, seconds: float) -> None:
         """How long the remote may be silent."""
-        limits = dataclasses.replace(self.settings.limits, fetch_timeout_s=seconds)
-        self.settings = dataclasses.replace(self.settings, limits=limits)
+        self.settings = allowing(self.settings, seconds)
 
     def fetch(self, branch: str = "main") -> Revision:
         revision = self.git.fetch("shop", branch)
@@ -94,6 +93,11 @@ def git_world() -> Iterator[GitWorld]:
             world.git.close()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def allowing(settings: Settings, silence_s: float) -> Settings:
+    """The same settings for a remote that may be silent so long."""
+    return dataclasses.replace(settings, limits=dataclasses.replace(settings.limits, fetch_timeout_s=silence_s))
 
 
 def settings_for(state_dir: Path, remote: str) -> Settings:

@@ -118,9 +118,15 @@ def test_a_deploy_that_gives_way_to_sleep_exits_75(house: House, run: Run) -> No
     assert "superseded" in result.stderr
 
 
+# Whoever runs the tests in the background may ignore SIGINT, and programs inherit that.
+_AT_A_TERMINAL = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from agent.cli.main import main; main()"
+)
+
+
 def test_ctrl_c_leaves_the_deployment_alone_and_says_so(house: House) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from agent.cli.main import main; main()", "deploy", "main", "-p", "shop"],
+        [sys.executable, "-c", _AT_A_TERMINAL, "deploy", "main", "-p", "shop"],
         env={**os.environ, "BUTAI_SOCKET": str(house.socket)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
