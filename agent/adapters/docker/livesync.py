@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from docker.errors import APIError
 
@@ -61,6 +62,8 @@ class LiveSync:
                 if session.has_shell:
                     return self._by_shell(container, session, wanted)
             except NoShell:
+                if not self._is_running(container):  # the end of a container kills what its shell was about to run
+                    raise lost(container) from None
                 session.has_shell = False
             return inplace.sync(self._client, container, wanted)
 
@@ -115,6 +118,11 @@ class LiveSync:
                 if _READ_ONLY in explanation(error):
                     raise NeedsRebuild(f"Container {container[:12]} cannot be written to.") from error
                 raise
+
+    def _is_running(self, container: str) -> bool:
+        with self._client.asking(f"look at {container[:12]}"):
+            found = cast("dict[str, Any]", self._client.api.inspect_container(container))
+        return bool(found["State"]["Running"])
 
     # -- the shells --------------------------------------------------------------------------------------------
 
