@@ -61,15 +61,16 @@ def _row(line: Json) -> tuple[str, ...]:
 @click.command()
 @environment_argument
 @json_option
+@click.option("--timing", is_flag=True, help="Say where the last deployment spent its time, to the millisecond.")
 @click.pass_obj
-def show(session: Session, branch: str, *, project: str | None, as_json: bool) -> None:
+def show(session: Session, branch: str, *, project: str | None, as_json: bool, timing: bool) -> None:
     """Show what is wanted, what runs, and what comes next."""
     slug = session.find(branch, project)["slug"]
     answer = session.client.get(f"/environments/{slug}")
     if as_json:
         render.out_json(answer)
     else:
-        show_view.show(answer)
+        show_view.show(answer, timing=timing)
 
 
 @click.command()

@@ -8,14 +8,16 @@ from agent.cli import render
 from agent.cli.client import Json
 
 
-def show(answer: Json) -> None:
-    """The whole page, most important first."""
+def show(answer: Json, *, timing: bool) -> None:
+    """The whole page, most important first; with `timing`, where the time of the last deployment went."""
     _wanted(answer)
     _containers(answer["observed"])
     _routes(answer["observed"])
     _plan(answer["plan"])
     if answer["deployment"]:
         _deployment(answer["deployment"])
+        if timing:
+            _timing(answer["deployment"])
     if answer["previous"]:
         _previous(answer["previous"])
 
@@ -100,6 +102,17 @@ def _deployment(last: Json) -> None:
         _field("note", render.clean(notice))
     if last["failure"]:
         _failure(last["failure"])
+
+
+def _timing(last: Json) -> None:
+    """Steps that ran side by side may add up to more than all of it took."""
+    _heading("Where the time went")
+    spent = sorted(last["timings"].items(), key=lambda part: -part[1])
+    rows = [(render.clean(part), f"{seconds * 1000:.1f} ms") for part, seconds in spent]
+    if last["seconds"] is not None:
+        rest = last["seconds"] - sum(last["timings"].values())
+        rows += [("the rest", f"{max(rest, 0.0) * 1000:.1f} ms"), ("all of it", f"{last['seconds'] * 1000:.1f} ms")]
+    render.table(("PART", "TIME"), rows, indent="  ")
 
 
 def _failure(failure: Json) -> None:

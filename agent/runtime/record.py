@@ -19,6 +19,7 @@ from agent.planning.reconcile import CRASHED, MAX_REPAIRS
 from agent.runtime.attempts import Attempts
 from agent.runtime.notifier import Notifier
 from agent.runtime.ports import Clock
+from agent.runtime.timings import Timings
 from agent.store import Store
 
 _PHASES = {
@@ -47,6 +48,7 @@ class Record:
         *,
         store: Store,
         attempts: Attempts,
+        timings: Timings,
         notifier: Notifier,
         clock: Clock,
         fingerprint: Callable[[Environment], str],
@@ -54,6 +56,7 @@ class Record:
     ) -> None:
         self._store = store
         self._attempts = attempts
+        self._timings = timings
         self._notifier = notifier
         self._clock = clock
         self._fingerprint = fingerprint
@@ -107,18 +110,16 @@ class Record:
         self._notifier.deployment_changed(environment, updated)
         return updated
 
-    def done(
-        self, deployment: Deployment, *, done: tuple[str, ...], notices: tuple[str, ...], seconds: dict[str, float]
-    ) -> None:
-        """Add what one plan did, in words, and the seconds each verb took."""
-        if not (done or notices or seconds):
+    def done(self, deployment: Deployment, *, done: tuple[str, ...], notices: tuple[str, ...]) -> None:
+        """Add what one plan did, in words."""
+        if not (done or notices):
             return
         fresh = self._unfinished(deployment)
-        timings = dict(fresh.timings)
-        for verb, took_s in seconds.items():
-            timings[verb] = round(timings.get(verb, 0.0) + took_s, 4)
         self._store.deployments.update(
-            deployment.id, done=(*fresh.done, *done), notices=(*fresh.notices, *notices), timings=timings
+            deployment.id,
+            done=(*fresh.done, *done),
+            notices=(*fresh.notices, *notices),
+            timings=self._timings.onto(fresh),
         )
 
     def delayed(self, slug: Slug, error: OutsideError) -> None:
@@ -135,12 +136,11 @@ class Record:
 
     def live(self, environment: Environment, deployment: Deployment) -> None:
         """The target answers at its URL: success, or a failure whose last good version serves again."""
-        now = self._clock.now()
         with self._store.transaction():
             self._still(environment)
             fresh = self._unfinished(deployment)
             if fresh.failure is not None:
-                ended = self._store.deployments.finish(fresh.id, Phase.FAILED, now=now, failure=fresh.failure)
+                ended = self._finish(fresh, Phase.FAILED, failure=fresh.failure)
             else:
                 if fresh.revision is None:
                     self._at(environment, fresh)
@@ -153,7 +153,7 @@ class Record:
                 )
                 if environment.failed_revision == target:  # other settings, another try
                     self._store.environments.update(environment.slug, failed_revision=None, failed_config="")
-                ended = self._store.deployments.finish(fresh.id, Phase.READY, now=now, url=self._url(environment.slug))
+                ended = self._finish(fresh, Phase.READY, url=self._url(environment.slug))
             self._event(ended)
         self._attempts.begin(environment.slug)
         self._notifier.deployment_changed(environment, ended)
@@ -170,9 +170,7 @@ class Record:
         with self._store.transaction():
             fresh = self._unfinished(deployment)
             if fresh.failure is not None or (serves and environment.salt == environment.deployed_salt):
-                ended = self._store.deployments.finish(
-                    fresh.id, Phase.FAILED, now=self._clock.now(), failure=fresh.failure or failure
-                )
+                ended = self._finish(fresh, Phase.FAILED, failure=fresh.failure or failure)
                 self._give_up(environment, fresh, config, final=final)
                 self._event(ended)
             elif serves:  # a redeploy of what serves: back to its containers
@@ -239,6 +237,13 @@ class Record:
             ended = self._store.deployments.finish(begun.id, phase, now=now, url=url, failure=failure)
             self._event(ended)
         self._notifier.deployment_changed(environment, ended)
+
+    def _finish(
+        self, deployment: Deployment, phase: Phase, *, url: str = "", failure: Failure | None = None
+    ) -> Deployment:
+        self._store.deployments.update(deployment.id, timings=self._timings.onto(deployment))
+        self._timings.forget(deployment.slug)
+        return self._store.deployments.finish(deployment.id, phase, now=self._clock.now(), url=url, failure=failure)
 
     def _give_up(self, environment: Environment, deployment: Deployment, config: str, *, final: bool) -> None:
         """What cannot be had is not tried for ever; crashed containers get the tries that are left to them."""

@@ -20,6 +20,7 @@ from agent.runtime.attempts import Attempts
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.runtime.record import Record
+from agent.runtime.timings import Timings
 from agent.store import Store
 from tests.support.plans import NOW, R1
 from tests.support.stage import MovingClock
@@ -50,6 +51,7 @@ class Desk:
     clock: MovingClock
     store: Store
     attempts: Attempts
+    timings: Timings
     operations: Operations
     record: Record
     woken: list[Slug] = field(default_factory=list)
@@ -107,17 +109,18 @@ def desk(directory: Path, more: str = "") -> Desk:
     settings = config.parse(SETTINGS.replace("{directory}", str(directory)) + more, directory)
     clock = MovingClock(NOW)
     store = Store.open(directory / "butai.db")
-    attempts = Attempts(clock)
+    attempts, timings = Attempts(clock), Timings(clock)
     notifier = Notifier(store=store, slack=Slack(lambda: settings), settings=lambda: settings, clock=clock)
     woken: list[Slug] = []
     poked: list[str] = []
     record = Record(
         store=store,
         attempts=attempts,
+        timings=timings,
         notifier=notifier,
         clock=clock,
         fingerprint=lambda environment: settings.fingerprint(environment.project),
         url=lambda slug: settings.url(settings.hostname(slug)),
     )
     operations = Operations(settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append)
-    return Desk(directory, settings, clock, store, attempts, operations, record, woken, poked)
+    return Desk(directory, settings, clock, store, attempts, timings, operations, record, woken, poked)

@@ -61,6 +61,13 @@ def test_show_tells_everything_one_needs_at_three_in_the_morning(failed: House, 
     assert "\x1b" not in result.stdout
 
 
+def test_show_says_where_the_time_went(failed: House, run: Run) -> None:
+    lines = [line.split() for line in run("show", "main", "--timing").stdout.splitlines()]
+    assert ["building", "1250.0", "ms"] in lines
+    assert ["the", "rest", "1750.0", "ms"] in lines
+    assert ["all", "of", "it", "3000.0", "ms"] in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "schema"),
     [(("show", "main"), "Shown"), (("plan", "main"), "Plan"), (("sleep", "main"), "Accepted")],

@@ -13,6 +13,7 @@ from agent.model.environment import Wanted
 from agent.planning.plan import Plan, Step, Verb
 from agent.planning.reconcile import MAX_REPAIRS
 from agent.runtime.inspect import summary_of
+from agent.runtime.timings import LOOK, WAIT
 from tests.support.desk import ANNA, BROKEN, Desk
 from tests.support.plans import NOW, R1, R2
 
@@ -278,12 +279,25 @@ def test_a_deployment_that_failed_does_not_start_any_more_whatever_is_still_put_
 def test_what_was_done_adds_up(desk: Desk) -> None:
     environment = desk.fetched(desk.deploy())
     deployment = desk.current(environment)
-    desk.record.done(deployment, done=("built web",), notices=(), seconds={"build": 1.5})
-    desk.record.done(deployment, done=("started web",), notices=("kept edits",), seconds={"build": 0.5, "start": 0.2})
+    desk.timings.add(environment.slug, deployment.id, {"build": 1.5})
+    desk.record.done(deployment, done=("built web",), notices=())
+    desk.timings.add(environment.slug, deployment.id, {"build": 0.5, "start": 0.2})
+    desk.record.done(deployment, done=("started web",), notices=("kept edits",))
     now = desk.current(environment)
     assert now.done == ("built web", "started web")
     assert now.notices == ("kept edits",)
     assert now.timings == {"build": 2.0, "start": 0.2}
+
+
+def test_its_end_says_where_the_time_went_that_nothing_was_said_about(desk: Desk) -> None:
+    environment = desk.fetched(desk.deploy())
+    desk.timings.lap(environment.slug, desk.current(environment).id, WAIT)
+    desk.clock.forward(0.25)
+    desk.timings.lap(environment.slug, desk.current(environment).id, LOOK)
+    desk.record.live(environment, desk.current(environment))
+    ended = desk.store.deployments.last(environment.slug)
+    assert ended is not None
+    assert ended.timings == {LOOK: 0.25}
 
 
 def test_an_outage_is_told_once_for_each_reason(desk: Desk) -> None:
