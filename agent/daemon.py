@@ -46,6 +46,7 @@ from agent.runtime.rebuild import rebuild
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
+from agent.runtime.timings import Timings
 from agent.store import Store
 from agent.web.app import create_app
 from agent.web.deps import Deps
@@ -179,6 +180,7 @@ class Daemon:
     def _build_runtime(self) -> None:
         self.notifier = Notifier(store=self.store, slack=self.slack, settings=self.settings, clock=self._clock)
         self.attempts = Attempts(self._clock)
+        timings = Timings(self._clock)
         self.reader = Reader(git=self.git, compose=self.compose, settings=self.settings)
         self.refresher = Refresher(
             git=self.git, store=self.store, clock=self._clock, notifier=self.notifier, poke=self._poke
@@ -219,6 +221,7 @@ class Daemon:
         record = Record(
             store=self.store,
             attempts=self.attempts,
+            timings=timings,
             notifier=self.notifier,
             clock=self._clock,
             fingerprint=lambda environment: self.observer.context(environment).fingerprint,
@@ -230,6 +233,7 @@ class Daemon:
             executor=executor,
             engine=self.engine,
             attempts=self.attempts,
+            timings=timings,
             notifier=self.notifier,
             record=record,
         )

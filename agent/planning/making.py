@@ -19,18 +19,32 @@ _STOPPED = (ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD)
 
 def make(target: Revision, observed: Observed) -> tuple[Step, ...]:
     """The next steps, side by side; none when all is there."""
+    steps = prepare(target, observed)
+    if steps or observed.release is None:
+        return steps
+    return _create(observed.release, observed)
+
+
+def prepare(target: Revision, observed: Observed) -> tuple[Step, ...]:
+    """What comes before new containers, and needs no look at networks, ports or routes.
+
+    Running containers get their files before the worktree does: people wait for the former. What they mount of the
+    worktree comes first, for a restart must find it.
+    """
     release = observed.release
     if release is None or release.revision != target:
         return (Step(Verb.READ, target.short, "its compose file was not read yet"),)
     ways = moves(release, observed)
     saving = () if observed.release_saved else (Step(Verb.ADOPT, target.short, "nothing it was read from changed"),)
-    missing = _images(release, observed, ways)
-    if missing:
-        return missing + saving + (_checkout(release, observed) if observed.checkout is None else ())
-    in_place = _in_place(ways)
-    if in_place or saving:
-        return in_place + saving + _checkout(release, observed)
-    return _checkout(release, observed) or _create(release, observed)
+    checkout = _checkout(release, observed)
+    images = _images(release, observed, ways)
+    if any(step.verb is not Verb.TAG for step in images):
+        return images + saving + (checkout if observed.checkout is None else ())
+    moving = _in_place(ways)
+    is_mounted = any(spec.binds for spec in release.services)
+    if moving and not (checkout and is_mounted):
+        return moving
+    return images + saving + checkout
 
 
 def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tuple[Step, ...]:

@@ -64,6 +64,15 @@ def plan(environment: Environment, deployment: Deployment | None, observed: Obse
     return _running(environment, deployment, observed, context)
 
 
+def early(environment: Environment, observed: Observed, context: Context) -> Plan | None:
+    """What a deployment does before it starts anything; None when that is done. Half a look at the world is enough."""
+    target = environment.target(context.fingerprint)
+    if environment.wanted is not Wanted.RUNNING or environment.project not in context.settings.projects or not target:
+        return None
+    steps = making.prepare(target, observed)
+    return Plan(steps) if steps else None
+
+
 def _running(environment: Environment, deployment: Deployment | None, observed: Observed, context: Context) -> Plan:
     if environment.project not in context.settings.projects:
         return Plan(waiting=("its project to come back into the settings",))

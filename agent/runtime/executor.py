@@ -8,15 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event, Thread
 
 from agent.config import Settings
-from agent.errors import CancelledError, DeployError, StateError
+from agent.errors import AgentError, CancelledError, DeployError, StateError
 from agent.model.change import Action
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment, Wanted
+from agent.model.labels import INSTANCE, SLUG
 from agent.model.observed import Observed
 from agent.model.release import Release, ServiceSpec
 from agent.planning.plan import Plan, Step, Verb
@@ -86,6 +87,7 @@ class Executor:
         self._livesync = livesync
         self._creator = creator
         self._attempts = attempts
+        self._pause = Event()  # never set
         self._starts = BoundedSemaphore(8)  # runc is CPU bound: more at once only queue inside the engine
         self._verbs: dict[Verb, Callable[[Scene, Step], str]] = {
             Verb.FETCH: self._fetch,
@@ -137,8 +139,18 @@ class Executor:
         return str(step.verb), said, time.perf_counter() - begun
 
     def _fetch(self, scene: Scene, step: Step) -> str:
+        Thread(target=self._warm, args=(scene.environment,), name="warm", daemon=True).start()
         self._refresher.refresh(scene.environment.slug)
         return ""
+
+    def _warm(self, environment: Environment) -> None:
+        """While the remote is asked: get ready what a push to this environment will need."""
+        serves = environment.deployed_revision
+        with suppress(AgentError):
+            release = self._reader.load(environment, serves) if serves is not None else None
+            if release is not None and any(spec.watch for spec in release.services):
+                labels = {INSTANCE: self._settings().instance, SLUG: environment.slug}
+                self._livesync.warm(release, self._engine.containers(labels))
 
     def _read(self, scene: Scene, step: Step) -> str:
         settings = self._settings()
@@ -232,8 +244,14 @@ class Executor:
         return ""
 
     def _route(self, scene: Scene, step: Step) -> str:
-        if scene.plan.route is not None:
-            self._edge.write(scene.plan.route)
+        """Write it, and give Traefik its moment: to ask it alone is cheaper than to look at everything again."""
+        table = scene.plan.route
+        if table is None:
+            return ""
+        self._edge.write(table)
+        until = time.monotonic() + _ROUTE_WITHIN_S
+        while time.monotonic() < until and not scene.cancel.cancelled() and not self._edge.confirms(table):
+            self._pause.wait(_ROUTE_AGAIN_S)
         return ""
 
     def _unroute(self, scene: Scene, step: Step) -> str:
@@ -282,6 +300,8 @@ class Executor:
 
 
 _DEFAULT_GRACE_S = 10.0
+_ROUTE_WITHIN_S = 1.0  # then the next looks wait for it
+_ROUTE_AGAIN_S = 0.01
 
 
 @contextmanager

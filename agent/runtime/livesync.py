@@ -6,14 +6,17 @@ What was done is remembered per container: when the container goes, its files ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from threading import Lock
 
-from agent.errors import DeployError, NeedsRebuild
+from agent.errors import AgentError, DeployError, NeedsRebuild
 from agent.model.change import FileSync, Verdict
 from agent.model.environment import Environment
 from agent.model.names import Revision, Slug
-from agent.model.release import ServiceSpec
+from agent.model.observed import Container
+from agent.model.release import Release, ServiceSpec
 from agent.model.sync import FileContent
+from agent.planning.watchrules import COPYING
 from agent.runtime.attempts import Attempts
 from agent.runtime.ports import Clock, Engine, Git
 from agent.store import Store
@@ -55,8 +58,19 @@ class Livesync:
         except NeedsRebuild:
             self._remember_unfit(environment.slug, spec.name, revision)
             return ""
+        except DeployError:  # what serves is not what it was: going back takes new containers
+            self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
+            raise
         self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
         return "" if not (verdict.files or verdict.restart or verdict.execs) else verdict.summary
+
+    def warm(self, release: Release, containers: Iterable[Container]) -> None:
+        """Get containers ready to take files, so that the next `apply` need not wait for that."""
+        watched = {spec.name for spec in release.services if any(rule.action in COPYING for rule in spec.watch)}
+        for container in containers:
+            if container.running and container.service in watched:
+                with suppress(AgentError):  # it says so again when there are files
+                    self._engine.sync(container.id, ())
 
     def unfit(self, slug: Slug, revision: Revision) -> frozenset[str]:
         """Services whose containers could not take the files of `revision`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.config import Settings
 from agent.model.change import Decision
@@ -100,51 +100,62 @@ class Observer:
             return _Way(derived, previous, decision if derived is not None else None, is_saved=derived is None)
         return _Way(release, previous, self._decider.decide(environment, previous, target, release))
 
-    def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
-        """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well.
-
-        `tidying` also looks for what may be left over. The engine reads every image that it has for that, which
-        takes it a tenth of a second where there are a few hundred: nobody who waits for a page waits for that.
-        """
+    def glance(self, environment: Environment) -> Observed:
+        """What decides whether something must be built or brought up to date: half of a snapshot, for `complete`."""
         settings = self._settings()
         slug = environment.slug
-        labels = {INSTANCE: settings.instance, SLUG: slug}
         way = _Way(None) if environment.wanted is Wanted.ABSENT else self._way(environment)
         release = way.release
-        containers = self._engine.containers(labels)
-        own_images = self._engine.images(labels) if tidying else None
-        images = dict(own_images or {})
+        images = {}
         for known in (each for each in (release, way.previous) if each is not None):
             for spec in known.services:
                 if spec.image not in images and (image_id := self._engine.image_id(spec.image)):
                     images[spec.image] = image_id
         started, deaths, starting_s = self._attempts.of(slug)
-        routed = self._edge.read(slug)
-        listening = self._listening(release, containers) if probing else frozenset()
         return Observed(
-            containers=containers,
-            networks=tuple(self._engine.networks(labels)),
-            volumes=self._engine.volumes(labels) if tidying else (),
+            containers=self._engine.containers({INSTANCE: settings.instance, SLUG: slug}),
             images=images,
-            own_images=tuple(own_images) if own_images is not None else None,
+            own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
-            routed=routed,
-            edge_networks=self._edge.joined(),
-            listening=listening,
-            confirmed=probing and self._confirmed(routed),
-            has_files=self._reader.has_files(slug) or self._git.checkout_dir(environment.project, slug).exists(),
             previous=way.previous,
             decision=way.decision,
             release_saved=way.is_saved,
             synced=self._store.synced.of(slug),
             unfit=self._livesync.unfit(slug, release.revision) if release is not None else frozenset(),
-            is_quiet=self._is_quiet(slug),
-            hopeless=self._builder.hopeless(),
             started=started,
             deaths=deaths,
             starting_s=starting_s,
         )
+
+    def complete(self, environment: Environment, half: Observed, *, probing: bool, tidying: bool) -> Observed:
+        """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well.
+
+        `tidying` also looks for what may be left over. The engine reads every image that it has for that, which
+        takes it a tenth of a second where there are a few hundred: nobody who waits for a page waits for that.
+        """
+        slug = environment.slug
+        labels = {INSTANCE: self._settings().instance, SLUG: slug}
+        own_images = self._engine.images(labels) if tidying else None
+        routed = self._edge.read(slug)
+        return replace(
+            half,
+            networks=tuple(self._engine.networks(labels)),
+            volumes=self._engine.volumes(labels) if tidying else (),
+            images={**(own_images or {}), **half.images},
+            own_images=tuple(own_images) if own_images is not None else None,
+            routed=routed,
+            edge_networks=self._edge.joined(),
+            listening=self._listening(half.release, half.containers) if probing else frozenset(),
+            confirmed=probing and self._confirmed(routed),
+            has_files=self._reader.has_files(slug) or self._git.checkout_dir(environment.project, slug).exists(),
+            is_quiet=self._is_quiet(slug),
+            hopeless=self._builder.hopeless(),
+        )
+
+    def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
+        """A whole snapshot at once."""
+        return self.complete(environment, self.glance(environment), probing=probing, tidying=tidying)
 
     def _is_quiet(self, slug: Slug) -> bool:
         """Whether it is time for work that nobody waits for."""

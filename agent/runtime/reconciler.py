@@ -17,6 +17,7 @@ from agent.runtime.notifier import Notifier
 from agent.runtime.observer import Observer
 from agent.runtime.ports import Engine
 from agent.runtime.record import Record
+from agent.runtime.timings import LOOK, WAIT, Timings
 from agent.store import Store
 
 _WORK = (Verb.READ, Verb.BUILD, Verb.PULL, Verb.CHECKOUT, Verb.CREATE, Verb.START, Verb.UNPAUSE)
@@ -34,6 +35,7 @@ class Reconciler:
         executor: Executor,
         engine: Engine,
         attempts: Attempts,
+        timings: Timings,
         notifier: Notifier,
         record: Record,
     ) -> None:
@@ -42,6 +44,7 @@ class Reconciler:
         self._executor = executor
         self._engine = engine
         self._attempts = attempts
+        self._timings = timings
         self._notifier = notifier
         self._record = record
 
@@ -54,16 +57,12 @@ class Reconciler:
 
     def _look(self, environment: Environment, cancel: CancelToken) -> float | None:
         deployment = self._store.deployments.current(environment.slug)
-        if deployment is not None:
+        if deployment is None:
+            self._timings.forget(environment.slug)
+        else:
             self._attempts.turn_to(environment.slug, deployment.id)
-        context = self._observer.context(environment)
-        plan = reconcile.first(environment)
-        observed = Observed()
-        if plan is None:
-            in_progress = deployment is not None
-            tidying = not in_progress or environment.wanted is Wanted.ABSENT
-            observed = self._observer.observe(environment, probing=in_progress, tidying=tidying)
-            plan = reconcile.plan(environment, deployment, observed, context)
+            self._timings.lap(environment.slug, deployment.id, WAIT)
+        observed, plan = self._decide(environment, deployment)
         if plan.failure is not None and deployment is not None:
             self._failed(environment, deployment, observed, plan.failure, final=False)
             return 0.0
@@ -81,6 +80,23 @@ class Reconciler:
         if plan.live and environment.wanted is Wanted.ASLEEP:
             self._notifier.settled(environment, "sleep")
         return plan.look_again_s
+
+    def _decide(self, environment: Environment, deployment: Deployment | None) -> tuple[Observed, Plan]:
+        """The next plan, and as much of the world as it takes: each question keeps whoever waits for a push waiting."""
+        context = self._observer.context(environment)
+        plan = reconcile.first(environment)
+        if plan is not None:
+            return Observed(), plan
+        in_progress = deployment is not None
+        observed = self._observer.glance(environment)
+        plan = reconcile.early(environment, observed, context) if in_progress else None
+        if plan is None:
+            tidying = not in_progress or environment.wanted is Wanted.ABSENT
+            observed = self._observer.complete(environment, observed, probing=in_progress, tidying=tidying)
+            plan = reconcile.plan(environment, deployment, observed, context)
+        if deployment is not None:
+            self._timings.lap(environment.slug, deployment.id, LOOK)
+        return observed, plan
 
     def _act(
         self,
@@ -103,7 +119,10 @@ class Reconciler:
             self._refused(environment, deployment, observed, error)
             return 0.0
         if deployment is not None:
-            self._record.done(deployment, done=report.done, notices=report.notices, seconds=report.seconds)
+            self._timings.add(environment.slug, deployment.id, report.seconds)
+            self._record.done(deployment, done=report.done, notices=report.notices)
+        else:  # the deployment of a push begins with what the fetch found
+            self._timings.add(environment.slug, None, report.seconds)
         return 0.0
 
     def _refused(

@@ -7,9 +7,10 @@ from dataclasses import replace
 from agent.model.change import Action, Cause, Decision, FileSync, Verdict
 from agent.model.names import Revision
 from agent.model.observed import Observed
-from agent.model.release import BuildSpec, Release, ServiceSpec
+from agent.model.release import BindMount, BuildSpec, Release, ServiceSpec
 from agent.planning.adopt import adopted
 from agent.planning.identity import current
+from agent.planning.plan import Verb
 from agent.planning.update import MOST_FILES
 from tests.support.plans import R1, R2, container, environment, observed, release, service
 from tests.unit.planning.test_reconcile import plan
@@ -53,19 +54,26 @@ def world(*verdicts: Verdict, **changes: object) -> Observed:
     )
 
 
-def test_files_under_a_rule_are_copied_and_what_they_do_not_touch_keeps_its_image() -> None:
-    first = plan(world(COPY), **LIVE)
-    assert str(first).splitlines() == [
+def test_files_under_a_rule_are_copied_before_anything_else_is_done() -> None:
+    assert str(plan(world(COPY), **LIVE)) == "sync web: app/a.py: watch rule"
+    assert str(plan(world(COPY, synced={"web-1": R2}), **LIVE)).splitlines() == [
         "tag worker: nothing that it is built from changed",
         "adopt 2222222222: nothing it was read from changed",
-    ]
-    tagged = world(COPY)
-    images = {**tagged.images, f"butai/feature-x/worker:{R2[:12]}": "sha-worker"}
-    second = plan(replace(tagged, images=images, release_saved=True), **LIVE)
-    assert str(second).splitlines() == [
-        "sync web: app/a.py: watch rule",
         "checkout 2222222222: the worktree holds 1111111111",
     ]
+
+
+def test_what_a_container_mounts_of_the_worktree_is_there_before_it_is_restarted() -> None:
+    """The checkout is the sync there."""
+    known = world(replace(COPY, action=Action.RESTART, files=(), restart=True))
+    assert known.release is not None
+    web, *others = known.release.services
+    mounted = replace(web, binds=(BindMount("app", "/srv"),))
+    known = replace(known, release=replace(known.release, services=(mounted, *others)))
+    assert [step.verb for step in plan(known, **LIVE).steps] == [Verb.TAG, Verb.ADOPT, Verb.CHECKOUT]
+    images = {**known.images, f"butai/feature-x/worker:{R2[:12]}": "sha-worker"}
+    ready = replace(known, images=images, checkout=R2, release_saved=True)
+    assert str(plan(ready, **LIVE)) == "sync web: app/a.py: watch rule"
 
 
 def test_a_container_that_was_brought_up_to_date_is_current_whatever_its_image() -> None:

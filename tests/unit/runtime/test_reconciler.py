@@ -36,7 +36,10 @@ class World:
         settings = self.desk.settings
         return Context(settings=settings, fingerprint=settings.fingerprint("shop"), now=self.desk.clock.now())
 
-    def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
+    def glance(self, environment: Environment) -> Observed:
+        return replace(self.observed, networks=(), routed=None, own_images=None)
+
+    def complete(self, environment: Environment, half: Observed, *, probing: bool, tidying: bool) -> Observed:
         return self.observed if tidying else replace(self.observed, own_images=None)
 
     def logs(self, container: str, *, tail: int) -> list[str]:
@@ -61,6 +64,7 @@ def look(world: World, environment: Environment) -> float | None:
         executor=cast("Executor", None),  # no step is due in these worlds
         engine=cast("Engine", world),
         attempts=world.desk.attempts,
+        timings=world.desk.timings,
         notifier=cast("Notifier", None),
         record=world.desk.record,
     )
