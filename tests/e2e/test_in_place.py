@@ -27,17 +27,17 @@ def containers(theatre: Theatre, slug: str) -> dict[str, str]:
 
 
 def test_files_under_a_watch_rule_are_copied_and_no_container_is_replaced(theatre: Theatre) -> None:
-    slug = theatre.stage("tiny", "watched", {**tiny("one", compose=WATCHED), **WORKER})
+    slug = theatre.stage("tiny", "synced", {**tiny("one", compose=WATCHED), **WORKER})
     before = containers(theatre, slug)
 
-    revision = theatre.push("tiny", "watched", {**page("two"), "www/new.html": "new\n"})
+    revision = theatre.push("tiny", "synced", {**page("two"), "www/new.html": "new\n"})
 
     answer = theatre.shows(slug, "two")
     eventually(lambda: theatre.agent.visit(slug).headers["X-Butai-Revision"] == revision, 15)
     assert answer.is_success
     assert theatre.agent.visit(slug, "/new.html").text == "new\n"
-    eventually(lambda: theatre.last("tiny", "watched")["phase"] == "ready", 15)
-    assert "synced 2 files to web" in theatre.last("tiny", "watched")["done"]
+    eventually(lambda: theatre.last("tiny", "synced")["phase"] == "ready", 15)
+    assert "synced 2 files to web" in theatre.last("tiny", "synced")["done"]
     assert containers(theatre, slug) == before
 
 
@@ -80,10 +80,10 @@ def test_only_the_service_whose_image_changed_is_replaced(theatre: Theatre) -> N
 
 def test_a_container_made_anew_after_a_sync_has_the_newest_files(theatre: Theatre) -> None:
     """Files that were copied live in one container only: its successor must not bring the old ones back."""
-    slug = theatre.stage("tiny", "renewed", {**tiny("one", compose=WATCHED), **WORKER})
-    theatre.push("tiny", "renewed", page("two"))
+    slug = theatre.stage("tiny", "made-anew", {**tiny("one", compose=WATCHED), **WORKER})
+    theatre.push("tiny", "made-anew", page("two"))
     theatre.shows(slug, "two")
 
-    theatre.agent.cli("redeploy", "renewed", "--project", "tiny")
+    theatre.agent.cli("redeploy", "made-anew", "--project", "tiny")
 
     assert "two" in theatre.agent.visit(slug).text

@@ -61,6 +61,7 @@ class Theatre:
 
     def stage(self, project: str, branch: str, files: Files) -> str:
         """A new branch with these files, on stage; its slug."""
+        assert self.repository(project).revision(branch) is None, f"another test has a branch {branch} of {project}"
         self.push(project, branch, files)
         return self.deploy(project, branch)
 
