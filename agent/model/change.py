@@ -87,7 +87,7 @@ class Verdict:
     `files`, deletions first, are also what a recreated container gets before it is routed; a rebuilt service needs
     none. `recreate` asks for a new container even if the rebuilt image is the present one, `restart` likewise for a
     restart. `behind`: a fresh image would differ from the present one, though nobody sees it; to be built when there
-    is time.
+    is time. `mounted` counts the paths that the service sees as soon as they are checked out.
     """
 
     service: str
@@ -97,19 +97,22 @@ class Verdict:
     recreate: bool = False
     execs: tuple[ExecHook, ...] = ()
     behind: bool = False
+    mounted: int = 0
     causes: tuple[Cause, ...] = ()
 
     @property
     def title(self) -> str:
         """What is to be done, as a plan says it."""
-        return self._words("sync", "restart", "recreate", "rebuild", "run")
+        return self._words("sync", "restart", "recreate", "rebuild", "run", "check out")
 
     @property
     def summary(self) -> str:
         """What was done, as a message says it."""
-        return self._words("synced", "restarted", "recreated", "rebuilt", "ran")
+        return self._words("synced", "restarted", "recreated", "rebuilt", "ran", "checked out")
 
-    def _words(self, sync: str, restart: str, recreate: str, rebuild: str, run: str) -> str:
+    def _words(self, sync: str, restart: str, recreate: str, rebuild: str, run: str, checkout: str) -> str:
+        if self.action is Action.NOTHING and self.mounted:
+            return f"{checkout} {self.mounted} file{'s' * (self.mounted != 1)} that {self.service} mounts"
         if self.action is Action.NOTHING:
             return f"nothing for {self.service}"
         if self.action is Action.REBUILD:
@@ -150,7 +153,7 @@ class Decision:
         """One line for people: "synced 3 files to web, rebuilt api"."""
         if self.reread:
             return "the compose model is read again"
-        done = [verdict.summary for verdict in self.verdicts if verdict.action is not Action.NOTHING]
+        done = [one.summary for one in self.verdicts if one.action is not Action.NOTHING or one.mounted]
         return ", ".join(done) or "nothing to do"
 
     def __str__(self) -> str:

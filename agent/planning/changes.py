@@ -111,6 +111,7 @@ class _Judge:
         self._bound = frozenset(bind.target for bind in spec.binds)
         self._places = (*self._bound, *spec.other_mounts)
         self._rebuild = self._recreate = self._restart = self._behind = False
+        self._mounted = 0
         self._files: dict[str, FileSync] = {}
         self._execs: list[ExecHook] = []
         self._causes: dict[str, list[str]] = {}
@@ -139,6 +140,7 @@ class _Judge:
             recreate=self._recreate,
             execs=() if self._rebuild else tuple(self._execs),
             behind=self._behind and not self._rebuild,
+            mounted=self._mounted,
             causes=tuple(Cause(why, tuple(paths)) for why, paths in self._causes.items()),
         )
 
@@ -216,6 +218,7 @@ class _Judge:
             self._build_for(change, f"{words}, but {reason}")
             return
         if over(target, self._places) in self._bound:
+            self._mounted += 1
             self._note(change, f"{words}, where the checkout is mounted")
             return
         self._note(change, words)
@@ -255,6 +258,7 @@ class _Judge:
             return
         if self._spec.reload is Reload.RESTART:
             self._restart = True
+        self._mounted += 1
         self._note(change, f"already there: the checkout is mounted at {shown[0].target}")
 
     def _landing(self, change: Change, in_context: str) -> frozenset[str] | None:

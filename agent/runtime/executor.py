@@ -183,8 +183,10 @@ class Executor:
     def _adopt(self, scene: Scene, step: Step) -> str:
         self._reader.adopt(scene.environment, scene.release)
         decision = scene.observed.decision
-        is_idle = decision is not None and all(one.action is Action.NOTHING for one in decision.verdicts)
-        return "nothing to do: no service uses what changed" if is_idle else ""
+        if decision is None or any(one.action is not Action.NOTHING for one in decision.verdicts):
+            return ""
+        seen = [one.summary for one in decision.verdicts if one.mounted]
+        return ", ".join(seen) or "nothing to do: no service uses what changed"
 
     def _sync(self, scene: Scene, step: Step) -> str:
         decision = scene.observed.decision

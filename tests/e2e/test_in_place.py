@@ -66,6 +66,20 @@ def test_a_push_that_no_service_uses_touches_no_container_and_says_so(theatre: T
     assert containers(theatre, slug) == before
 
 
+def test_a_push_into_what_a_container_mounts_is_there_at_once_and_says_so(theatre: Theatre) -> None:
+    compose = "services:\n  web: {build: ., ports: ['8080'], volumes: ['./www:/www']}\n"
+    slug = theatre.stage("tiny", "mounting", tiny("one", compose=compose))
+    before = containers(theatre, slug)
+
+    revision = theatre.push("tiny", "mounting", page("two"))
+
+    theatre.shows(slug, "two")
+    eventually(lambda: theatre.last("tiny", "mounting")["revision"] == revision, 15)
+    eventually(lambda: theatre.last("tiny", "mounting")["phase"] == "ready", 15)
+    assert theatre.last("tiny", "mounting")["done"] == ["checked out 1 file that web mounts"]
+    assert containers(theatre, slug) == before
+
+
 def test_only_the_service_whose_image_changed_is_replaced(theatre: Theatre) -> None:
     ignoring = {".dockerignore": "worker\n"}
     slug = theatre.stage("tiny", "partly", {**tiny("one", compose=WATCHED), **WORKER, **ignoring})

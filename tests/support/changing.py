@@ -139,7 +139,7 @@ def case(
 SYNC = "sync 1 file to web\n  {}: watch rule ./app -> /srv/app"
 BUILD = "rebuild {}\n  {}: it goes into the image"
 AGAIN = "{}: the compose model is read again\n"
-THERE = "nothing for dev\n  {}: already there: the checkout is mounted at /app"
+THERE = "check out 1 file that dev mounts\n  {}: already there: the checkout is mounted at /app"
 DOUBT = "rebuild dev\n  {}: it goes into the image, and a step of the build may read it"
 
 WEB = built(

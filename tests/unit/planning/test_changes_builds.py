@@ -139,14 +139,14 @@ MOUNTED = (
         "source in a mounted folder",
         PHP,
         "M src/a.php",
-        plan="nothing for php\n  src/a.php: already there: the checkout is mounted at /var/www/html",
+        plan="check out 1 file that php mounts\n  src/a.php: already there: the checkout is mounted at /var/www/html",
     ),
     case(
         "source that is deleted there",
         PHP,
         "D src/a.php",
         folders=("src",),
-        plan="nothing for php\n  src/a.php: already there: the checkout is mounted at /var/www/html",
+        plan="check out 1 file that php mounts\n  src/a.php: already there: the checkout is mounted at /var/www/html",
     ),
     case(
         "the last file of a mounted folder: git removes the folder, the mount keeps what was there",
@@ -161,7 +161,8 @@ MOUNTED = (
         PHP,
         "D src/sub/a.php",
         folders=("src",),
-        plan="nothing for php\n  src/sub/a.php: already there: the checkout is mounted at /var/www/html",
+        plan="check out 1 file that php mounts\n"
+        "  src/sub/a.php: already there: the checkout is mounted at /var/www/html",
     ),
     case("the root of the checkout never goes", DEV, "D x", dockerfiles={"dev": "FROM a"}, plan=THERE.format("x")),
     case(
@@ -204,7 +205,8 @@ MOUNTED = (
         "a folder of which another service mounts a part",
         (PHP, DB),
         "M sql/a.sql",
-        plan="nothing for db\n  sql/a.sql: already there: the checkout is mounted at /docker-entrypoint-initdb.d",
+        plan="check out 1 file that db mounts\n"
+        "  sql/a.sql: already there: the checkout is mounted at /docker-entrypoint-initdb.d",
     ),
     case(
         "a service that must be started again",
@@ -236,7 +238,7 @@ MOUNTED = (
         "two mounts of one folder, one of them hidden",
         service("x", binds=(mount(". -> /app"), mount("./var -> /var")), other_mounts=("/app/var",)),
         "M var/a",
-        plan="nothing for x\n  var/a: already there: the checkout is mounted at /var",
+        plan="check out 1 file that x mounts\n  var/a: already there: the checkout is mounted at /var",
     ),
     case(
         "a mounted file under a rule that copies a tree around it",

@@ -259,14 +259,14 @@ COVERED = (
         "a mount beside the context",
         built("dev", context="app", binds=(mount("./conf -> /app/conf"),)),
         "M conf/a",
-        plan="nothing for dev\n  conf/a: already there: the checkout is mounted at /app/conf",
+        plan="check out 1 file that dev mounts\n  conf/a: already there: the checkout is mounted at /app/conf",
     ),
     case(
         "a context inside of the mount",
         built("dev", context="app", binds=(mount(". -> /code"),)),
         "M app/a",
         **dev("FROM a\nCOPY . /code/app"),
-        plan="nothing for dev\n  app/a: already there: the checkout is mounted at /code",
+        plan="check out 1 file that dev mounts\n  app/a: already there: the checkout is mounted at /code",
     ),
     case(
         "an additional context in the mount",

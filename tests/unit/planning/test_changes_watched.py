@@ -290,7 +290,7 @@ TYPES = (
         "a submodule in a mount",
         PHP,
         "G src/lib",
-        plan="nothing for php\n  src/lib: already there: the checkout is mounted at /var/www/html",
+        plan="check out 1 file that php mounts\n  src/lib: already there: the checkout is mounted at /var/www/html",
     ),
 )
 
