@@ -140,7 +140,7 @@ class _Judge:
             recreate=self._recreate,
             execs=() if self._rebuild else tuple(self._execs),
             behind=self._behind and not self._rebuild,
-            mounted=self._mounted,
+            mounted=0 if self._rebuild else self._mounted,
             causes=tuple(Cause(why, tuple(paths)) for why, paths in self._causes.items()),
         )
 

@@ -246,7 +246,7 @@ def test_a_rebuild_carries_nothing_and_nothing_else_is_a_rebuild(
 ) -> None:
     for verdict in decided(services, lines, dockerignore).verdicts:
         if verdict.action is Action.REBUILD:
-            assert (verdict.files, verdict.execs, verdict.behind) == ((), (), False)
+            assert (verdict.files, verdict.execs, verdict.behind, verdict.mounted) == ((), (), False, 0)
             assert verdict.service == "web"
         assert bool(verdict.files) <= (verdict.action is not Action.NOTHING)
-        assert (verdict.action is Action.NOTHING) is verdict.title.startswith("nothing")
+        assert (verdict.action is Action.NOTHING) is verdict.title.startswith(("nothing", "check out"))
