@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shlex
 import shutil
@@ -12,12 +13,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.adapters.git import GitMirrors, quick
+from agent.adapters.git.remote import Remote
+from agent.adapters.git.wire import Wire
 from agent.errors import OutsideError
 from agent.model.names import Revision
 from tests.support.eventually import eventually
@@ -170,6 +174,29 @@ def test_many_branches_may_be_fetched_at_once(world: GitWorld) -> None:
     for thread in threads:
         thread.join(60)
     assert found == heads
+
+
+def test_objects_that_name_others_which_never_came_are_not_taken_in(world: GitWorld) -> None:
+    """A remote that sends half of a push: our branch stays where everything is there."""
+    before = world.fetch()
+    ref = next((world.mirror / "refs" / "butai" / "heads").iterdir())
+    commit = b"tree " + b"1" * 40 + b"\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx\n"
+    header = bytes([0x90 | len(commit) & 15, len(commit) >> 4])
+    pack = b"PACK" + (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + header + zlib.compress(commit)
+    head = Revision(hashlib.sha1(b"commit %d\0" % len(commit) + commit).hexdigest())
+
+    class Half(Wire):
+        fits = True
+
+        def head(self, branch: str) -> Revision | None:
+            return head
+
+        def pack(self, wanted: Revision, have: Iterable[Revision], *, limit: int) -> bytes:
+            return pack + hashlib.sha1(pack).digest()
+
+    half = Half(Remote("shop", world.server.url("shop")), silence_s=5)
+    assert quick.fetch(half, world.mirror, os.environ, branch="main", ref=str(ref.relative_to(world.mirror))) is None
+    assert ref.read_text().strip() == before
 
 
 def test_a_lost_mirror_is_filled_again(world: GitWorld) -> None:

@@ -15,7 +15,7 @@ from agent.adapters import process
 from agent.adapters.git import quick
 from agent.adapters.git.batch import Batch
 from agent.adapters.git.checkout import Checkout, replace_text
-from agent.adapters.git.objects import Objects
+from agent.adapters.git.objects import Objects, commit_of
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.adapters.git.wire import Wire
 from agent.config import Settings
@@ -29,6 +29,7 @@ _PATIENCE = (
 )
 _LOCAL_S = 300.0  # work on the local disk; only a dying disk takes this long
 _HEADS = "refs/heads/"
+_LARGEST_COMMIT = 1024 * 1024  # bytes of a message and its headers
 _NEVER_A_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")  # `*` would be a pattern in a refspec, `:` a second ref
 _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -94,7 +95,8 @@ class GitMirrors:
     # -- revisions ---------------------------------------------------------------------------------------------
 
     def commit(self, project: str, revision: Revision) -> Commit:
-        return self._holding(project, revision).commit(revision)
+        self._holding(project, revision)
+        return commit_of(revision, self._batch(project).blobs([revision], limit=_LARGEST_COMMIT)[revision])
 
     def files(self, project: str, revision: Revision) -> Mapping[str, str]:
         """Every path of the revision with its git mode."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 from git import Repo
@@ -49,17 +49,6 @@ class Objects:
         except StateError:
             return False
         return True
-
-    def commit(self, revision: Revision) -> Commit:
-        """Author, first line and time (UTC) of a commit, as text that is safe to store whatever its encoding was."""
-        with self._repo() as repo:
-            found = repo.commit(revision)
-            return Commit(
-                revision=revision,
-                author=_text(found.author.name or found.author.email or "somebody"),
-                subject=_text(found.summary),
-                committed_at=found.committed_datetime.astimezone(UTC),
-            )
 
     def files(self, revision: Revision) -> dict[str, str]:
         """Every path with its mode. A name that is no UTF-8 comes as the file system would give it to Python."""
@@ -119,6 +108,34 @@ class Objects:
             ) from error
         except (GitError, ValueError, OSError) as error:  # ValueError: GitPython's word for a missing object
             raise StateError(f"The mirror {self._mirror.name} cannot be read: {_text(str(error))}") from error
+
+
+def commit_of(revision: Revision, data: bytes) -> Commit:
+    """Author, first line and time (UTC) out of a commit object (gitformat: headers, an empty line, the message).
+
+    GitPython would start a process for it, and every push asks. StateError when it is none.
+    """
+    head, _, message = data.partition(b"\n\n")
+    headers = {name: rest for name, _, rest in (line.partition(b" ") for line in reversed(head.split(b"\n")))}
+    try:
+        who, _, _ = headers[b"author"].rpartition(b"> ")
+        name, _, address = (b" " + who).partition(b" <")
+        seconds = int(headers[b"committer"].rpartition(b"> ")[2].split()[0])
+        committed_at = datetime.fromtimestamp(seconds, UTC)
+    except (KeyError, IndexError, ValueError, OverflowError, OSError) as error:
+        raise StateError(f"The commit {revision.short} cannot be read.") from error
+    encoding = headers.get(b"encoding", b"utf-8").decode("ascii", "replace")
+    author, subject = (
+        _decoded(text, encoding) for text in (name or address, message.lstrip(b"\n").partition(b"\n")[0])
+    )
+    return Commit(revision, _text(author or "somebody"), _text(subject), committed_at)
+
+
+def _decoded(text: bytes, encoding: str) -> str:
+    try:
+        return text.decode(encoding, "replace")
+    except LookupError:
+        return text.decode("utf-8", "replace")
 
 
 def _find(repo: Repo, revision: Revision, path: str) -> Blob | Tree | Submodule | None:

@@ -37,9 +37,7 @@ def fetch(wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref:
         if head is None or head == _read(mirror / ref):
             return head
         if head not in have:
-            _unpack(mirror, env, wire.pack(head, have, limit=LARGEST))
-        if not _run(mirror, env, "rev-list", "--objects", "--quiet", head, "--not", "--all").ok:
-            return None
+            _unpack(mirror, env, head, wire.pack(head, have, limit=LARGEST))
     except NotThisWay:
         return None
     _point(mirror / ref, head)
@@ -68,19 +66,23 @@ def _read(path: Path) -> Revision | None:
         return None
 
 
-def _unpack(mirror: Path, env: Mapping[str, str], packed: bytes) -> None:
+def _unpack(mirror: Path, env: Mapping[str, str], head: Revision, packed: bytes) -> None:
+    """Take in the objects, if everything that they name is among them or was here already."""
     if packed[:4] != b"PACK":
         raise NotThisWay("no pack")
     if int.from_bytes(packed[8:_HEADER], "big") <= _LOOSE:
-        done = _run(mirror, env, "unpack-objects", "-q", stdin=packed)
+        _run(mirror, env, "unpack-objects", "-q", "--strict", stdin=packed)
+        if not (mirror / "objects" / head[:2] / head[2:]).exists():
+            raise NotThisWay("not what was asked for")
     else:
-        done = _run(mirror, env, "index-pack", "--stdin", "--fix-thin", stdin=packed)
+        _run(mirror, env, "index-pack", "--stdin", "--fix-thin", stdin=packed)
+        _run(mirror, env, "rev-list", "--objects", "--quiet", head, "--not", "--all")
+
+
+def _run(mirror: Path, env: Mapping[str, str], *arguments: str, stdin: bytes = b"") -> None:
+    done = process.run(["git", f"--git-dir={mirror}", *arguments], env=env, timeout_s=_LOCAL_S, input=stdin)
     if not done.ok:
         raise NotThisWay(done.complaint)
-
-
-def _run(mirror: Path, env: Mapping[str, str], *arguments: str, stdin: bytes = b"") -> process.Completed:
-    return process.run(["git", f"--git-dir={mirror}", *arguments], env=env, timeout_s=_LOCAL_S, input=stdin)
 
 
 def _point(path: Path, revision: Revision) -> None:
