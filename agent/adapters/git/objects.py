@@ -125,10 +125,9 @@ def commit_of(revision: Revision, data: bytes) -> Commit:
     except (KeyError, IndexError, ValueError, OverflowError, OSError) as error:
         raise StateError(f"The commit {revision.short} cannot be read.") from error
     encoding = headers.get(b"encoding", b"utf-8").decode("ascii", "replace")
-    author, subject = (
-        _decoded(text, encoding) for text in (name or address, message.lstrip(b"\n").partition(b"\n")[0])
-    )
-    return Commit(revision, _text(author or "somebody"), _text(subject), committed_at)
+    author = _decoded(name.strip() or address, encoding) or "somebody"
+    subject = _decoded(message.lstrip(b"\n").partition(b"\n")[0], encoding)
+    return Commit(revision, _text(author), _text(subject), committed_at)
 
 
 def _decoded(text: bytes, encoding: str) -> str:
