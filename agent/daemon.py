@@ -34,6 +34,7 @@ from agent.runtime.build import Builder
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider
+from agent.runtime.drains import Drains
 from agent.runtime.executor import Executor
 from agent.runtime.inspect import Inspector
 from agent.runtime.livesync import Livesync
@@ -204,6 +205,7 @@ class Daemon:
             decider=Decider(git=self.git, recipes=Recipes()),
             builder=builder,
             livesync=livesync,
+            drains=Drains(engine=self.engine, clock=self._clock),
         )
         executor = Executor(
             settings=self.settings,

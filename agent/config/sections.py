@@ -148,6 +148,11 @@ class Limits:
     workers: Annotated[int, "Environments that are worked on at the same time.", between(1, 256)] = 16
     builds: Annotated[int, "Images that are built at the same time.", between(1, 64), NEEDS_RESTART] = 2
     start_timeout_s: Annotated[float, "Seconds in which a service must become healthy.", between(1, 86_400)] = 120.0
+    drain_timeout_s: Annotated[
+        float,
+        "Seconds for which a replaced container is kept for what is still open with it; WebSockets are cut then.",
+        between(0, 3_600),
+    ] = 10.0
     build_timeout_s: Annotated[float, "Seconds in which an image must be built.", between(1, 86_400)] = 1800.0
     fetch_timeout_s: Annotated[float, "Seconds in which a remote must answer.", between(1, 3_600)] = 60.0
     poll_interval_s: Annotated[float, "Seconds between two looks at each remote's branches.", between(0.1, 86_400)] = (

@@ -60,6 +60,14 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """A container that no route names any more: who is still connected (None: cannot be told), and since when."""
+
+    connections: int | None
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What one look at git, Docker and Traefik's folder found for one environment."""
 
@@ -84,4 +92,5 @@ class Observed:
     hopeless: frozenset[str] = frozenset()  # image tags that could not be built in the background
     started: frozenset[str] = frozenset()  # containers that this deployment has started
     deaths: Mapping[str, int] = field(default_factory=dict)  # container id -> exits seen in this deployment
+    draining: Mapping[str, Drain] = field(default_factory=dict)  # container id -> what is still open with it
     starting_s: float = 0.0  # how long this deployment has been starting containers

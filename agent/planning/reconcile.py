@@ -15,7 +15,7 @@ from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import Release
-from agent.planning import making, rollout, routing
+from agent.planning import drain, making, rollout, routing
 from agent.planning.identity import current
 from agent.planning.plan import Plan, Step, Verb
 
@@ -159,7 +159,7 @@ def _switch(
         if observed.starting_s > context.settings.limits.start_timeout_s:
             return Plan(failure=_NOT_ROUTED)
         return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S)
-    return _tidy(release, observed)
+    return _tidy(release, observed, context)
 
 
 def _failed_by_itself(environment: Environment, context: Context) -> bool:
@@ -174,12 +174,13 @@ def _serves(observed: Observed, replacing: Mapping[str, tuple[Container, ...]]) 
     return any(container.running and container.name in routed - new for container in observed.containers)
 
 
-def _tidy(release: Release, observed: Observed) -> Plan:
+def _tidy(release: Release, observed: Observed, context: Context) -> Plan:
     """The target is live; what it replaced goes, one kind of thing after the other."""
     keep = {container.id for spec in release.services for container in current(spec, observed)[: spec.replicas]}
     old = [container for container in observed.containers if container.id not in keep]
+    leaving = drain.split(old, observed, limit_s=context.settings.limits.drain_timeout_s)
     if old:
-        return Plan(_removals(old, "replaced"), live=True)
+        return Plan(_removals(leaving.due, "replaced"), leaving.waiting, leaving.look_again_s, live=True)
     unused = tuple(sorted(set(observed.networks) - set(release.networks)))
     if unused:
         return Plan(_network_removals(unused, observed, "no service uses it"), live=True)
@@ -254,7 +255,7 @@ def _absent(environment: Environment, observed: Observed) -> Plan:
     if observed.routed is not None:
         return Plan((Step(Verb.UNROUTE, environment.slug, cause),))
     if observed.containers:
-        return Plan(_removals(list(observed.containers), cause))
+        return Plan(_removals(observed.containers, cause))
     if observed.networks:
         return Plan(_network_removals(observed.networks, observed, cause))
     steps = [Step(Verb.REMOVE_VOLUME, volume, cause, (volume,)) for volume in observed.volumes]
@@ -266,7 +267,7 @@ def _absent(environment: Environment, observed: Observed) -> Plan:
     return Plan(tuple(steps) or (Step(Verb.FORGET, environment.slug, cause),))
 
 
-def _removals(containers: list[Container], cause: str) -> tuple[Step, ...]:
+def _removals(containers: Iterable[Container], cause: str) -> tuple[Step, ...]:
     return tuple(Step(Verb.REMOVE, container.name, cause, (container.id,)) for container in containers)
 
 

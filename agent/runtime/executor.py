@@ -21,6 +21,7 @@ from agent.model.labels import INSTANCE, SLUG
 from agent.model.observed import Observed
 from agent.model.release import Release, ServiceSpec
 from agent.planning.plan import Plan, Step, Verb
+from agent.runtime import goodbye
 from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
 from agent.runtime.cancel import CancelToken
@@ -261,7 +262,8 @@ class Executor:
         return ""
 
     def _remove(self, scene: Scene, step: Step) -> str:
-        self._engine.stop(step.targets[0], grace_s=self._grace(scene, step.targets[0]))
+        grace_s = self._grace(scene, step.targets[0])
+        goodbye.stop(self._engine, step.targets[0], grace_s=grace_s, cancel=scene.cancel)
         self._engine.remove(step.targets[0])
         self._store.synced.forget(step.targets)
         return ""

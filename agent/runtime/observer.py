@@ -13,12 +13,14 @@ from agent.model.names import Revision, Slug
 from agent.model.observed import Container, Observed
 from agent.model.release import Release
 from agent.model.route import Backend, RouteTable
+from agent.planning import drain
 from agent.planning.adopt import adopted
 from agent.planning.reconcile import QUIET_S, Context
 from agent.planning.rollout import routed_port
 from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
 from agent.runtime.decider import Decider
+from agent.runtime.drains import Drains
 from agent.runtime.livesync import Livesync
 from agent.runtime.ports import Clock, Edge, Engine, Git, Probe
 from agent.runtime.reader import Reader
@@ -51,6 +53,7 @@ class Observer:
         decider: Decider,
         builder: Builder,
         livesync: Livesync,
+        drains: Drains,
     ) -> None:
         self._settings = settings
         self._git = git
@@ -64,6 +67,7 @@ class Observer:
         self._decider = decider
         self._builder = builder
         self._livesync = livesync
+        self._drains = drains
 
     def context(self, environment: Environment) -> Context:
         """What the plan needs beside the snapshot."""
@@ -138,7 +142,7 @@ class Observer:
         labels = {INSTANCE: self._settings().instance, SLUG: slug}
         own_images = self._engine.images(labels) if tidying else None
         routed = self._edge.read(slug)
-        return replace(
+        observed = replace(
             half,
             networks=tuple(self._engine.networks(labels)),
             volumes=self._engine.volumes(labels) if tidying else (),
@@ -152,6 +156,11 @@ class Observer:
             is_quiet=self._is_quiet(slug),
             hopeless=self._builder.hopeless(),
         )
+        release = half.release
+        if release is None or routed is None or (probing and not observed.confirmed):
+            return observed  # requests still go where they went
+        leaving = drain.leaving(release, observed)
+        return replace(observed, draining=self._drains.look(slug, leaving, containers=half.containers))
 
     def observe(self, environment: Environment, *, probing: bool, tidying: bool) -> Observed:
         """A whole snapshot at once."""

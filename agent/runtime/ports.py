@@ -6,7 +6,7 @@ act) or CancelledError (a newer wish). None of them retries by itself, none of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -202,6 +202,13 @@ class Engine(Protocol):
     def stop(self, container: str, *, grace_s: float) -> None: ...
 
     def unpause(self, container: str) -> None: ...
+
+    def visitors(self, container: str, *, besides: Collection[str]) -> int | None:
+        """How many TCP connections others have open to it, those from addresses of `besides` left out.
+
+        None when it cannot be told: the engine is on another host, or its processes are hidden from us.
+        """
+        ...
 
     def remove(self, container: str) -> None:
         """Remove with its anonymous volumes; gone already is fine."""

@@ -33,7 +33,7 @@ _running: list[Agentd] = []  # for the hook below, which knows no fixtures while
 def git_fixture() -> Iterator[GitServer]:
     """All sample projects, with a `main` each; tests make branches of their own."""
     with tempfile.TemporaryDirectory(prefix="butai-git-") as root, GitServer(Path(root)) as server:
-        for name in ("classic", "site", "team"):
+        for name in ("classic", "lasting", "site", "team"):
             server.create(name, sample(name))
         server.create("tiny", tiny())
         yield server

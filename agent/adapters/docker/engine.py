@@ -6,13 +6,13 @@ removed; nothing here retries or decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from docker.errors import APIError, NotFound
 
-from agent.adapters.docker import decode, edge
+from agent.adapters.docker import decode, edge, visitors
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
 from agent.adapters.docker.events import watch
@@ -184,6 +184,9 @@ class DockerEngine:
             said = self._api.exec_start(made["Id"])
             status = self._api.exec_inspect(made["Id"])["ExitCode"]
         return int(status or 0), [clean(line) for line in said.splitlines()]
+
+    def visitors(self, container: str, *, besides: Collection[str]) -> int | None:
+        return visitors.count(self._client, container, besides=besides)
 
     def unpause(self, container: str) -> None:
         with self._client.asking(f"unpause {container}"):
