@@ -27,6 +27,7 @@ class Dependency:
     service: str
     condition: Condition
     required: bool = True
+    restart: bool = False  # restarted after a push restarted or replaced that service
 
 
 @dataclass(frozen=True, slots=True)

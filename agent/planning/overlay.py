@@ -211,7 +211,12 @@ class _Services:
             build=build_spec(service, labels={**self._site.labels, BRANCH: branch, SERVICE: name}),
             config_hash=self._hash(name, model, models),
             depends_on=tuple(
-                Dependency(other, Condition(needed["condition"]), bool(needed.get("required", True)))
+                Dependency(
+                    other,
+                    Condition(needed["condition"]),
+                    required=bool(needed.get("required", True)),
+                    restart=bool(needed.get("restart", False)),
+                )
                 for other, needed in sorted((service.get("depends_on") or {}).items())
                 if other in models
             ),

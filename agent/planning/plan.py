@@ -23,6 +23,7 @@ class Verb(StrEnum):
     CHECKOUT = "checkout"
     CREATE = "create"
     START = "start"
+    RESTART = "restart"  # because of what it depends on
     STOP = "stop"
     UNPAUSE = "unpause"
     JOIN = "join"  # Traefik into a network of the environment

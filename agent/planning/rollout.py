@@ -14,6 +14,7 @@ from enum import Enum, auto
 from agent.model.deployment import Failure
 from agent.model.observed import Container, ContainerState, Health, Observed
 from agent.model.release import Condition, Release, ServiceSpec
+from agent.planning import restarts
 from agent.planning.identity import current, outdated
 from agent.planning.plan import Step, Verb
 
@@ -68,6 +69,8 @@ def look(release: Release, observed: Observed, *, in_progress: bool) -> Stage:
             waited_for.append(spec.name)
             waiting.append(_waiting_for(spec, release))
             probing = probing or not spec.has_healthcheck
+    if in_progress and not steps and not waiting:
+        steps += restarts.due(release, observed)
     kept = tuple(
         spec.name
         for spec in release.services

@@ -102,6 +102,7 @@ class Executor:
             Verb.CHECKOUT: self._checkout,
             Verb.CREATE: self._create,
             Verb.START: self._start,
+            Verb.RESTART: self._restart,
             Verb.STOP: self._stop,
             Verb.UNPAUSE: self._unpause,
             Verb.JOIN: self._join,
@@ -229,6 +230,14 @@ class Executor:
         if spec.in_place and any(c.service == spec.name and c.id != step.targets[0] for c in scene.observed.containers):
             return f"replaced {spec.name} in place, as it {spec.in_place}"
         return f"started {spec.name}"
+
+    def _restart(self, scene: Scene, step: Step) -> str:
+        spec = scene.release.service(step.subject)
+        for container in step.targets:
+            self._attempts.started(scene.environment.slug, container)
+            with _blaming(spec.name):
+                self._engine.restart(container, grace_s=spec.stop_grace_s)
+        return f"restarted {spec.name}, as it {step.cause}"
 
     def _stop(self, scene: Scene, step: Step) -> str:
         self._engine.stop(step.targets[0], grace_s=self._grace(scene, step.targets[0]))

@@ -32,6 +32,7 @@ _PHASES = {
     Verb.SYNC: Phase.STARTING,
     Verb.CREATE: Phase.STARTING,
     Verb.START: Phase.STARTING,
+    Verb.RESTART: Phase.STARTING,
     Verb.UNPAUSE: Phase.STARTING,
     Verb.ROUTE: Phase.STARTING,
 }

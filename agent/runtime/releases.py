@@ -29,7 +29,7 @@ from agent.model.release import (
     WatchRule,
 )
 
-_FORMAT = 2  # raised when the same revision would be prepared differently: old files are then read again
+_FORMAT = 3  # raised when the same revision would be prepared differently: old files are then read again
 _KEPT = 10  # of one environment; a release that is gone is read again when it is needed
 
 
@@ -133,7 +133,12 @@ def _service(data: Mapping[str, Any]) -> ServiceSpec:
         **data,
         "build": BuildSpec(**data["build"]) if data["build"] is not None else None,
         "depends_on": tuple(
-            Dependency(needed["service"], Condition(needed["condition"]), needed["required"])
+            Dependency(
+                needed["service"],
+                Condition(needed["condition"]),
+                required=needed["required"],
+                restart=needed["restart"],
+            )
             for needed in data["depends_on"]
         ),
         "watch": tuple(_rule(rule) for rule in data["watch"]),

@@ -49,10 +49,12 @@ def deployment(**changes: object) -> Deployment:
 
 
 def service(name: str, *needs: str, **changes: object) -> ServiceSpec:
-    """`needs` are "db" (started), "db:healthy" or "migrate:done"."""
+    """`needs` are "db" (started), "db:healthy" or "migrate:done", each with `+` for `restart: true`."""
     conditions = {"": Condition.STARTED, "healthy": Condition.HEALTHY, "done": Condition.COMPLETED}
     depends_on = tuple(
-        Dependency(other, conditions[condition]) for other, _, condition in (need.partition(":") for need in needs)
+        Dependency(other, conditions[condition], restart=need.endswith("+"))
+        for need in needs
+        for other, _, condition in (need.rstrip("+").partition(":"),)
     )
     base = ServiceSpec(name=name, image=f"{name}:1", build=None, config_hash=f"hash-{name}", depends_on=depends_on)
     return replace(base, **changes)  # type: ignore[arg-type]
