@@ -46,7 +46,7 @@ def test_killed_at_any_moment_of_an_update_it_serves_and_ends_at_the_new_version
         theatre.agent.wait_until_ready()
         theatre.shows(slug, f"version {number}")
 
-    eventually(lambda: theatre.shown("tiny", "struck")["plan"]["steps"] == [], 20, pause_s=0.2)
+    eventually(lambda: theatre.shown("tiny", "struck")["plan"]["converged"], 20, pause_s=0.2)
     assert len(theatre.agent.containers(slug)) == 1
     _no_orphans(theatre)
 

@@ -71,7 +71,7 @@ def test_a_push_to_one_service_replaces_that_service_only(theatre: Theatre, slug
     theatre.shows(slug, "Team two", seconds=60)
 
     def settled() -> dict[str, str]:
-        assert theatre.shown("team", "ensemble")["plan"]["steps"] == []
+        assert theatre.shown("team", "ensemble")["plan"]["converged"]
         return {one["Labels"]["butai.service"]: one["Id"] for one in theatre.agent.containers(slug)}
 
     after = eventually(settled, 30, pause_s=0.2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent import config
-from agent.model.observed import Drain, Observed
+from agent.model.observed import Container, Drain, Observed
 from agent.planning import drain, reconcile
 from agent.planning.plan import Plan
 from agent.planning.reconcile import Context
@@ -34,7 +34,7 @@ def plan(world: Observed, *, going: bool = False) -> Plan:
     return reconcile.plan(environment(), deployment() if going else None, world, CONTEXT)
 
 
-def live(*old_ones: object) -> Observed:
+def live(*old_ones: Container) -> Observed:
     """Switched and confirmed, with these containers left over."""
     world = observed(SHOP, container(WEB), container(JOB), listening=frozenset({"web-1"}))
     table = plan(world, going=True).route
