@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
-from tests.support.samples import sample
+from tests.support.samples import SAMPLES_DIR, tiny
 from tests.support.theatre import Theatre
 from tests.support.websocket import WebSocket
 
@@ -23,7 +24,7 @@ APP = "app.py"
 @pytest.fixture(name="swapped", scope="module")
 def swapped_fixture() -> dict[str, str]:
     """What is pushed to have the service rebuilt."""
-    return {APP: str(sample("lasting")[APP], "utf-8").replace('VERSION = "one"', 'VERSION = "two"')}
+    return {APP: (SAMPLES_DIR / "lasting" / APP).read_text().replace('VERSION = "one"', 'VERSION = "two"')}
 
 
 @pytest.fixture(name="stage")
@@ -75,3 +76,40 @@ def test_a_websocket_is_cut_only_at_the_limit_and_holds_up_no_newer_push(
         socket.until_cut()
     assert time.monotonic() - live_at >= LIMIT_S - 1
     eventually(lambda: entry_containers(stage, slug) == 1, 15)
+
+
+DEPENDING = """\
+services:
+  web:
+    build: .
+    ports: ['8080']
+    depends_on:
+      worker: {condition: service_started, restart: true}
+  worker:
+    build: ./worker
+    command: sleep infinity
+"""
+WORKER = {
+    ".dockerignore": "worker\n",
+    "worker/Dockerfile": "FROM busybox:1.37\nCOPY job.txt /job.txt\n",
+    "worker/job.txt": "one\n",
+}
+
+
+def test_a_service_is_restarted_once_after_what_it_depends_on_was_replaced(theatre: Theatre) -> None:
+    def web() -> dict[str, Any]:
+        (found,) = theatre.agent.containers(slug, "web")
+        return dict(theatre.agent.docker.api.inspect_container(found["Id"]))
+
+    slug = theatre.stage("tiny", "depending", {**tiny("one", compose=DEPENDING), **WORKER})
+    assert not any("restarted" in words for words in theatre.last("tiny", "depending")["done"])
+    before = web()
+
+    revision = theatre.push("tiny", "depending", {"worker/job.txt": "two\n"})
+
+    eventually(lambda: theatre.last("tiny", "depending")["revision"] == revision, 20)
+    eventually(lambda: theatre.phase("tiny", "depending") == "ready", 30)
+    restarts = [words for words in theatre.last("tiny", "depending")["done"] if "restarted" in words]
+    assert restarts == ["restarted web, as it depends on worker with `restart: true`"]
+    assert web()["Id"] == before["Id"]
+    assert web()["State"]["StartedAt"] > before["State"]["StartedAt"]

@@ -151,3 +151,22 @@ def test_the_same_file_is_resolved_once_for_every_branch(world: ReaderWorld, mon
     assert first.service("web").config_hash == second.service("web").config_hash  # it sees the checkout as it is
     world.read({**FILES, ".env": "TARGET=other"})
     assert len(calls) == 2
+
+
+def test_who_is_to_be_restarted_with_what_it_depends_on_is_known(tmp_path: Path) -> None:
+    file = """
+services:
+  web:
+    image: busybox
+    ports: ["80"]
+    depends_on:
+      db: {condition: service_started, restart: true}
+      mail: {condition: service_started}
+  db: {image: busybox}
+  mail: {image: busybox}
+"""
+    release = ReaderWorld(tmp_path).read({"compose.yaml": file})
+    assert release.service("web").depends_on == (
+        Dependency("db", Condition.STARTED, restart=True),
+        Dependency("mail", Condition.STARTED),
+    )
