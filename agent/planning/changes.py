@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from agent.model.change import FOLDER, SYMLINK, Action, Cause, Change, Decision, FileSync, Kind, Verdict
 from agent.model.release import BindMount, BuildSpec, ExecHook, Release, Reload, ServiceSpec, WatchAction, WatchRule
-from agent.planning import watchrules
+from agent.planning import owners, watchrules
 from agent.planning.mounts import inside, over
 from agent.planning.recipe import Instruction, landing
 
@@ -43,6 +43,7 @@ class Facts:
     matches: watchrules.Matches
     mode: Callable[[str], str]  # git mode of a path, FOLDER for a folder, "" when it is not there
     readlink: Callable[[str], str]  # what a symbolic link says
+    stood: Callable[[str], bool]  # whether a folder holds something that did not change
 
 
 def decide(changes: Iterable[Change], release: Release, facts: Facts) -> Decision:
@@ -235,7 +236,18 @@ class _Judge:
         other = watchrules.rival(self._spec.watch, change.path, target, self._facts.matches)
         if other is not None:
             return f"{watchrules.words(other)} means the same place"
-        return ""
+        return self._why_not_as_built(change)
+
+    def _why_not_as_built(self, change: Change) -> str:
+        build = self._spec.build
+        if build is None or change.kind is Kind.DELETED:
+            return ""
+        return owners.doubt(
+            self._recipe() or (),
+            change,
+            inside(change.path, build.context),
+            stood=lambda folder: self._facts.stood(posixpath.normpath(posixpath.join(build.context, folder))),
+        )
 
     def _judge_bound(
         self, change: Change, binds: Sequence[BindMount], in_context: str | None, *, is_input: bool
@@ -265,18 +277,22 @@ class _Judge:
         build = self._spec.build
         if build is None or _in_additional(change.path, build):
             return None
-        if not self._is_parsed:
-            self._dockerfile = self._facts.dockerfile(self._spec.name)
-            self._is_parsed = True
-        if self._dockerfile is None:
+        recipe = self._recipe()
+        if recipe is None:
             return None
         context = build.context
         return landing(
-            self._dockerfile,
+            recipe,
             in_context,
             target=build.target,
             mode=lambda path: self._facts.mode(posixpath.normpath(posixpath.join(context, path))),
         )
+
+    def _recipe(self) -> Sequence[Instruction] | None:
+        if not self._is_parsed:
+            self._dockerfile = self._facts.dockerfile(self._spec.name)
+            self._is_parsed = True
+        return self._dockerfile
 
     def _build_for(self, change: Change, why: str) -> None:
         self._rebuild = True

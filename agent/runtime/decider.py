@@ -116,6 +116,11 @@ class Decider:
             return modes[path]
         return FOLDER if path == "." or any(name.startswith(f"{path}/") for name in modes) else ""
 
+    def stood(self, question: Question, folder: str) -> bool:
+        """Whether something in a folder is as it was."""
+        names = self._git.files(question.project, question.target)
+        return any(name.startswith(f"{folder}/") and name not in question.changed for name in names)
+
     def link(self, project: str, revision: Revision, path: str) -> str:
         return self._git.link(project, revision, path)
 
@@ -145,6 +150,7 @@ class _Facts:
             matches=lambda patterns, path: self._decider.ignore("\n".join(patterns)).excludes(path),
             mode=lambda path: self._decider.mode(self._question.project, self._question.target, path),
             readlink=lambda path: self._decider.link(self._question.project, self._question.target, path),
+            stood=lambda folder: self._decider.stood(self._question, folder),
         )
 
     def _ignored(self, service: str, path: str) -> bool:

@@ -59,6 +59,7 @@ def facts(
     dockerignore: str = "",
     folders: tuple[str, ...] = (),
     links: tuple[str, ...] = (),
+    stood: tuple[str, ...] = (),
 ) -> Facts:
     """What the wanted revision says. `texts` are the changes: links among them say where they lead."""
     leads = {text.split(" ")[1]: text.partition(" -> ")[2] for text in texts if " -> " in text}
@@ -77,6 +78,7 @@ def facts(
         matches=matches,
         mode=mode,
         readlink=lambda path: leads[path],
+        stood=lambda folder: folder in stood,
     )
 
 

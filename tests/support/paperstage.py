@@ -95,6 +95,7 @@ class PaperStage:
             matches=matches,
             mode=mode,
             readlink=lambda path: files[path][1],
+            stood=lambda _: False,
         )
 
     def _rebuild(self, files: Files) -> None:

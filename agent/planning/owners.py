@@ -1,0 +1,50 @@
+"""Whether a file that is copied into a container would stand there as a build leaves it: whose it is, and its mode.
+
+A file that is replaced keeps both. A new one belongs to the owner of its folder, which is right but where
+`COPY --chown` or `--chmod` gives it what nothing in the container tells.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+
+from agent.model.change import Change, Kind
+from agent.planning.mounts import inside
+from agent.planning.recipe import Instruction
+
+_NOT_PLAIN = "[]*?$\"'\\"
+
+
+def doubt(
+    dockerfile: Sequence[Instruction], change: Change, in_context: str | None, *, stood: Callable[[str], bool]
+) -> str:
+    """Why it may stand otherwise; "" when it will not.
+
+    `in_context` is the path in the build context, `stood` whether a folder of it was there before: it belongs then
+    to whom `--chown` gave it, unless it is the destination itself, which may be older than the copy.
+    """
+    if change.kind is Kind.DELETED or (change.kind is Kind.MODIFIED and change.mode == change.old_mode):
+        return ""
+    copies = [step for step in dockerfile if step.keyword in ("COPY", "ADD")]
+    if any(_has(step, "--chmod") for step in copies):
+        return "`--chmod` gives it a mode"
+    giving = [step for step in copies if _has(step, "--chown")]
+    if not giving or change.kind is Kind.MODIFIED:
+        return ""
+    folder = posixpath.dirname(in_context or "")
+    if folder and stood(folder) and not any(_may_end_at(step, folder) for step in giving):
+        return ""
+    return "`--chown` gives it an owner"
+
+
+def _may_end_at(step: Instruction, folder: str) -> bool:
+    """Whether what the folder holds may lie in the destination itself."""
+    if any(char in step.rest for char in _NOT_PLAIN):
+        return True
+    sources = [posixpath.normpath(f"/{source}").strip("/") or "." for source in step.rest.split()[:-1]]
+    return any(inside(source, folder) is not None for source in sources)
+
+
+def _has(step: Instruction, flag: str) -> bool:
+    return any(given.partition("=")[0] == flag for given in step.flags)
