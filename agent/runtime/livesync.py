@@ -26,7 +26,10 @@ _MOST_BYTES = 32 << 20  # of one sync; above it a build is cheaper
 
 
 class Livesync:
-    """Safe to repeat: a crash between copying and remembering copies the same files once more."""
+    """A copy that a crash or a failing command cut short leaves a container that is replaced, not copied to again.
+
+    The next push may take back what was copied, and its differences from what serves would not say so.
+    """
 
     def __init__(self, *, git: Git, engine: Engine, store: Store, attempts: Attempts, clock: Clock) -> None:
         self._git = git
@@ -48,19 +51,18 @@ class Livesync:
     ) -> str:
         """Do what `verdict` says to each container and mark it; in words, what was done.
 
-        Where a container cannot take the files, nothing is marked and the next plan builds an image instead.
+        Where a container cannot take the files, it is not marked and the next plan builds an image instead.
         DeployError when a command that a rule asks for fails.
         """
         try:
             files = self._contents(environment.project, verdict.files)
+            if files or verdict.execs:
+                self._store.synced.begin(environment.slug, containers, now=self._clock.now())
             for container in containers:
                 self._bring_up(environment, spec, verdict, container, files)
         except NeedsRebuild:
             self._remember_unfit(environment.slug, spec.name, revision)
             return ""
-        except DeployError:  # what serves is not what it was: going back takes new containers
-            self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
-            raise
         self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
         return "" if not (verdict.files or verdict.restart or verdict.execs) else verdict.summary
 

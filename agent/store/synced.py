@@ -9,6 +9,8 @@ from agent.model.names import Revision, Slug
 from agent.store.columns import from_time, to_time
 from agent.store.database import Database
 
+MIXED = Revision("0" * 40)  # of a container that holds files of two revisions
+
 
 class Synced:
     def __init__(self, database: Database) -> None:
@@ -22,8 +24,14 @@ class Synced:
             [(container, str(slug), str(revision), from_time(now)) for container in containers],
         )
 
+    def begin(self, slug: Slug, containers: Iterable[str], *, now: datetime) -> None:
+        """Files are about to be put into these containers: until `mark`, nobody knows what they hold."""
+        self.mark(slug, containers, MIXED, now=now)
+
     def of(self, slug: Slug) -> Mapping[str, Revision]:
-        """Container -> revision; containers that hold what their image holds are not in it."""
+        """Container -> revision, `MIXED` after a sync that was cut short; those that hold what their image holds are
+        not in it.
+        """
         rows = self._database.read("SELECT container, revision FROM synced WHERE slug = ?", (str(slug),))
         return {row["container"]: Revision(row["revision"]) for row in rows}
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
 from agent.errors import DeployError, NeedsRebuild, OutsideError
-from agent.model.change import Action, FileSync, Verdict
+from agent.model.change import Action, Decision, FileSync, Verdict
 from agent.model.release import ExecHook, WatchAction, WatchRule
 from agent.model.sync import FileContent, SyncReport
+from agent.planning.identity import current
+from agent.planning.update import Way, moves
 from agent.runtime.livesync import Livesync
 from agent.runtime.ports import Engine, Git
+from agent.store.synced import MIXED
+from tests.support.changing import built
 from tests.support.desk import Desk
-from tests.support.plans import R2, container, release, service
+from tests.support.plans import R1, R2, container, observed, release, service
 
 WEB = service("web", watch=(WatchRule("app", WatchAction.SYNC, target="/srv"),))
 HOOK = ExecHook(("npm", "run", "css"))
@@ -62,16 +66,38 @@ def test_a_container_that_cannot_take_the_files_is_left_to_a_build(desk: Desk) -
     subject = livesync(desk, Containers(refusal=NeedsRebuild("It is read-only.")))
     assert subject.apply(environment, WEB, COPY, ["web-1"], revision=R2) == ""
     assert subject.unfit(environment.slug, R2) == {"web"}
-    assert desk.store.synced.of(environment.slug) == {}
+    assert desk.store.synced.of(environment.slug) == {"web-1": MIXED}
 
 
-def test_after_a_command_failed_the_container_is_known_to_hold_the_new_files(desk: Desk) -> None:
-    """Else it would be taken for what served before, which it is not any more."""
+def test_a_container_that_went_away_meanwhile_may_hold_anything(desk: Desk) -> None:
+    environment = desk.live()
+    with pytest.raises(OutsideError):
+        livesync(desk, Containers(refusal=OutsideError("gone"))).apply(environment, WEB, COPY, ["web-1"], revision=R2)
+    assert desk.store.synced.of(environment.slug) == {"web-1": MIXED}
+
+
+def test_after_a_command_failed_the_container_holds_neither_revision(desk: Desk) -> None:
+    """It is not what served before, and to do the same once more must run the command again.
+
+    The next push may take back what was copied: its differences from what serves would say that there is nothing to do.
+    """
     environment = desk.live()
     with pytest.raises(DeployError, match="ended with status 2") as caught:
         livesync(desk, Containers(status=2)).apply(environment, WEB, COPY, ["web-1"], revision=R2)
     assert caught.value.log_tail == ("css/a.scss: line 3",)
-    assert desk.store.synced.of(environment.slug) == {"web-1": R2}
+    assert desk.store.synced.of(environment.slug) == {"web-1": MIXED}
+
+
+def test_what_holds_files_of_two_revisions_is_current_for_none_and_nothing_is_copied_to_it() -> None:
+    web = built("web")
+    before, after = release(web), release(web, revision=R2)
+    files_of = {"web-1": R1}
+    world = observed(after, container(web), previous=before, decision=Decision((COPY,)), images={}, synced=files_of)
+    mixed = replace(world, synced={"web-1": MIXED})
+    assert [move.way for move in moves(after, world)] == [Way.IN_PLACE]
+    assert [move.way for move in moves(after, mixed)] == [Way.IMAGE]
+    assert not current(web, mixed)
+    assert not current(web, replace(mixed, release=before))
 
 
 def test_only_running_containers_whose_rules_copy_files_are_warmed_and_trouble_is_for_later(desk: Desk) -> None:
