@@ -21,15 +21,15 @@ class ByHand:
         self._checkout = directory / self.name
         self._remote = remote
         self._branch = branch
-        self._port = free_port()
+        self.port = free_port()
         self._override = directory / f"{self.name}.yaml"
         self._docker = shutil.which("docker") or "docker"
         self._env = process.short_environment(GIT_CONFIG_GLOBAL="/dev/null", **process.inherited("HOME"))
         directory.mkdir(exist_ok=True)
-        self._override.write_text(_override(f"127.0.0.1:{self._port}:{web_port}", ("web", *more)))
+        self._override.write_text(_override(f"127.0.0.1:{self.port}:{web_port}", ("web", *more)))
 
     def browser(self, *, patience_s: float) -> Browser:
-        return Browser(self._port, "127.0.0.1", patience_s=patience_s)
+        return Browser(self.port, "127.0.0.1", patience_s=patience_s)
 
     def clone(self) -> None:
         self._run("git", "clone", "--quiet", "--branch", self._branch, self._remote, str(self._checkout))
