@@ -11,14 +11,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.adapters import process
+from agent.adapters.git import edits
 from agent.errors import OutsideError
 from agent.model.names import Revision
-
-EDITS = "refs/butai/edits"  # below it: <slug>/<UTC time>
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without storing it
 _DENIED = ("Permission denied", "Operation not permitted")
@@ -60,11 +58,15 @@ class Checkout:
         """
         base, interrupted = self._last()
         fresh = self._prepare(base, target)
+        edit = edits.held(self._meta) if base is not None else None
+        if edit is not None and base is not None:
+            edits.take_up(self._meta, edit, base)
+        ref = edit.ref if edit is not None and base != target else ""
         if not fresh and interrupted is None and self._clean(base) and self._gentle(target):
-            return self._finish(target, "")
+            return self._finish(target, ref)
         kept = "" if fresh else self._keep(base, target, interrupted)
         self._forced(base, target)
-        return self._finish(target, kept)
+        return self._finish(target, kept or ref)
 
     def remove(self) -> None:
         """Remove the tree and what git knows about it; gone already is fine."""
@@ -144,6 +146,7 @@ class Checkout:
         )
 
     def _finish(self, target: Revision, kept: str) -> str:
+        edits.begin(self._meta)
         replace_text(self._state, f"{target}\n")
         return kept
 
@@ -171,8 +174,11 @@ class Checkout:
             return ""
         parents = [word for parent in dict.fromkeys((base, head)) if parent for word in ("-p", parent)]
         message = f"Changes in {self._directory.name}, kept before {target.short} replaced them"
-        commit = self._say("commit-tree", tree, *parents, "-m", message)
-        ref = f"{EDITS}/{self._directory.name}/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        edit = edits.held(self._meta)
+        trailer = f"{edits.BASE}: {edit.base if edit else base or target}"
+        who = edits.owner(self._directory, edited)
+        commit = self._say("commit-tree", tree, *parents, "-m", message, "-m", trailer, user=who)
+        ref = edits.new_ref(self._directory.name)
         self._say("update-ref", "--end-of-options", ref, commit, "0" * 40)
         return ref
 
@@ -265,8 +271,12 @@ class Checkout:
             copy.unlink(missing_ok=True)
             copy.with_name(f"{name}.lock").unlink(missing_ok=True)
 
-    def _run(self, *arguments: str, index: Path | None = None, stdin: bytes = b"") -> process.Completed:
+    def _run(
+        self, *arguments: str, index: Path | None = None, stdin: bytes = b"", user: str = ""
+    ) -> process.Completed:
         env = self._env | {"GIT_LITERAL_PATHSPECS": "1"}
+        if user:
+            env |= {"GIT_AUTHOR_NAME": user, "GIT_AUTHOR_EMAIL": f"{user}@localhost"}
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
         where = (f"--git-dir={self._meta}", f"--work-tree={self._directory}")
@@ -279,8 +289,8 @@ class Checkout:
             done = self._run(*arguments, index=index, stdin=stdin)
         self._check(done)
 
-    def _say(self, *arguments: str, index: Path | None = None) -> str:
-        return self._check(self._run(*arguments, index=index)).text.strip()
+    def _say(self, *arguments: str, index: Path | None = None, user: str = "") -> str:
+        return self._check(self._run(*arguments, index=index, user=user)).text.strip()
 
     def _names_between(self, old: str, new: str, *options: str) -> list[str]:
         done = self._check(self._run("diff-tree", "-r", "-z", "--name-only", "--no-renames", *options, old, new))

@@ -8,13 +8,14 @@ import posixpath
 import re
 import shutil
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agent.adapters import process
-from agent.adapters.git import quick
+from agent.adapters.git import edits, quick
 from agent.adapters.git.batch import Batch
 from agent.adapters.git.checkout import Checkout, replace_text
+from agent.adapters.git.edits import Edits
 from agent.adapters.git.objects import Objects, commit_of
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.adapters.git.wire import Wire
@@ -22,6 +23,7 @@ from agent.config import Settings
 from agent.errors import DeployError, OutsideError
 from agent.model.change import Change
 from agent.model.deployment import Commit
+from agent.model.edit import Edit
 from agent.model.names import Revision, Slug
 
 _PATIENCE = (
@@ -160,6 +162,51 @@ class GitMirrors:
         with self._turn(f"{project}/{slug}"):
             self._checkout(project, slug, {}).remove()
 
+    # -- edits -------------------------------------------------------------------------------------------------
+
+    def snapshot(
+        self,
+        project: str,
+        slug: Slug,
+        head: Revision,
+        *,
+        apart: Iterable[str],
+        user: str = "",
+        thorough: bool = False,
+    ) -> Edit | None:
+        """Keep what people changed in the worktree as a commit that the worktree then holds; None when it is nothing.
+
+        An edit that undoes everything has `head` as its revision.
+        """
+        with self._turn(f"{project}/{slug}"):
+            return self._edits(project, slug).take(head, apart=apart, user=user, thorough=thorough)
+
+    def ignored(self, project: str, slug: Slug, paths: Sequence[str]) -> frozenset[str]:
+        """Those of the paths of the worktree whose changes never make an edit."""
+        return self._edits(project, slug).ignored(paths)
+
+    def folders(self, project: str, slug: Slug, *, apart: Iterable[str]) -> tuple[str, ...]:
+        """The folders of the worktree in which a change may be an edit, "" for all of it."""
+        with self._turn(f"{project}/{slug}"):
+            return self._edits(project, slug).folders(apart)
+
+    def edits(self, project: str, slug: Slug, *, limit: int) -> tuple[Edit, ...]:
+        """What was kept of an environment, newest first."""
+        mirror = self._mirror(project)
+        if not mirror.exists():
+            return ()
+        return edits.kept(mirror, slug, env=self._env(project), changes=self._batch(project).changes, limit=limit)
+
+    def restore(self, project: str, slug: Slug, edit: Edit) -> None:
+        """Put the files of an edit back into the worktree. RequestError when something is in the way."""
+        with self._turn(f"{project}/{slug}"):
+            self._edits(project, slug).restore(edit)
+
+    def patch(self, project: str, edit: Edit) -> bytes:
+        """What `git apply` takes, from the edited revision to the edit."""
+        options = ("--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
+        return self._local(project, "diff", *options, "--end-of-options", edit.base, edit.revision).stdout
+
     def close(self) -> None:
         """End the processes that are kept, and hang up; whatever is asked later starts them again."""
         for batch in list(self._batches.values()):
@@ -238,6 +285,15 @@ class GitMirrors:
         directory = self.checkout_dir(project, slug)
         mirror = self._mirror(project)
         return Checkout(directory, mirror=mirror, env=env, reclaim=self._reclaim, timeout_s=_LOCAL_S)
+
+    def _edits(self, project: str, slug: Slug) -> Edits:
+        return Edits(
+            self.checkout_dir(project, slug),
+            mirror=self._mirror(project),
+            env=self._env(project),
+            changes=self._batch(project).changes,
+            timeout_s=_LOCAL_S,
+        )
 
     def _ensure_mirror(self, project: str) -> Path:
         """Make the mirror when there is none: beside its place, then moved there whole."""

@@ -40,7 +40,7 @@ def fetch(wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref:
             _unpack(mirror, env, head, wire.pack(head, have, limit=LARGEST))
     except NotThisWay:
         return None
-    _point(mirror / ref, head)
+    point(mirror / ref, head)
     return head
 
 
@@ -85,7 +85,7 @@ def _run(mirror: Path, env: Mapping[str, str], *arguments: str, stdin: bytes = b
         raise NotThisWay(done.complaint)
 
 
-def _point(path: Path, revision: Revision) -> None:
+def point(path: Path, revision: Revision) -> None:
     """Move a ref as git does. What a killed agent leaves is a lock of git's own form, which is cleared."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f"{path.name}.lock")

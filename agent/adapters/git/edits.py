@@ -1,0 +1,320 @@
+"""Edits made in a worktree, kept as commits while people go on: no file that they see there is touched by keeping.
+
+HEAD and the index stay as they are too, so that `git status`, `git diff` and `git commit` tell a person what they would
+tell anywhere; we work on an index of our own. Only an update of the worktree makes HEAD follow.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.adapters import process
+from agent.adapters.git.quick import point
+from agent.errors import OutsideError, RequestError
+from agent.model.change import Change, Kind
+from agent.model.edit import Edit, described
+from agent.model.names import Revision, Slug
+
+EDITS = "refs/butai/edits"  # below it: <slug>/<UTC time>
+BASE = "Butai-Base"  # the trailer that names the branch's revision which was edited
+
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z", re.ASCII)
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+_STATE = "butai-revision"  # written by `checkout`: what the tree holds
+_INDEX = "edits-index"  # ours: what the tree held when it was looked at last, new files included
+_HELD = "edits-held"
+_MOST_LOOKED_AT = 1000  # files whose owner is asked for
+_MOST_FOLDERS = 20_000
+_FORMAT = f"%(refname)%00%(objectname)%00%(authorname)%00%(parent)%00%(trailers:key={BASE},valueonly=true,separator=)%01"
+
+Compare = Callable[[Revision, Revision], tuple[Change, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The worktree holds an edit: of which revision, under which ref it is kept, and where HEAD was."""
+
+    base: Revision
+    ref: str
+    head: str
+
+
+def held(meta: Path) -> Held | None:
+    """The edit that a worktree holds; None when it holds what was checked out."""
+    try:
+        base, ref, head = (meta / _HELD).read_text().split("\n")[:3]
+        return Held(Revision(base), ref, head)
+    except (OSError, ValueError):
+        return None
+
+
+def take_up(meta: Path, edit: Held, revision: Revision) -> None:
+    """Let git know as checked out what the tree holds, so that an update removes and replaces it as any other file.
+
+    Where a person committed in between, HEAD is theirs, and the update keeps everything once more.
+    """
+    if (meta / "HEAD").read_text().strip() == edit.head and (meta / _INDEX).exists():
+        shutil.copy2(meta / _INDEX, meta / "index")
+        (meta / "HEAD").write_text(f"{revision}\n")
+
+
+def begin(meta: Path) -> None:
+    """The tree holds what was checked out just now: edits are counted from here."""
+    shutil.copy2(meta / "index", meta / _INDEX)  # times included: git tells from them which files it must read
+    (meta / _HELD).unlink(missing_ok=True)
+
+
+def new_ref(slug: str) -> str:
+    return f"{EDITS}/{slug}/{datetime.now(UTC).strftime(_TIME)}"
+
+
+def owner(directory: Path, paths: Iterable[str]) -> str:
+    """The Unix user who owns what changed last; for a file that is gone, of the folder it was in."""
+    newest, uid = -1, os.getuid()
+    for path in list(paths)[:_MOST_LOOKED_AT]:
+        place = directory / path
+        while place != directory and not os.path.lexists(place):
+            place = place.parent
+        status = place.lstat()
+        if status.st_ctime_ns > newest:
+            newest, uid = status.st_ctime_ns, status.st_uid
+    try:
+        return re.sub(r"[^\w.@$-]", "_", pwd.getpwuid(uid).pw_name) or str(uid)
+    except KeyError:
+        return str(uid)
+
+
+class Edits:
+    """The edits of one worktree. `apart`: folders in which only files of the repository count, for containers write there."""
+
+    def __init__(
+        self, directory: Path, *, mirror: Path, env: Mapping[str, str], changes: Compare, timeout_s: float
+    ) -> None:
+        self._directory = directory
+        self._mirror = mirror
+        self._meta = mirror / "worktrees" / directory.name
+        self._env = dict(env)
+        self._changes = changes
+        self._timeout_s = timeout_s
+
+    def take(self, head: Revision, *, apart: Iterable[str], user: str = "", thorough: bool = False) -> Edit | None:
+        """Keep what was changed since the last look; None when that is nothing.
+
+        An edit back to `head` has that as its revision. `thorough` compares everything, whatever an earlier look saw.
+        """
+        holds = self._holds()
+        if holds is None or not self._directory.is_dir():
+            return None
+        self._prepare(holds, apart)
+        ignoring = ("-c", "core.fileMode=false", "-c", f"core.excludesFile={self._meta / 'edits-apart'}")
+        # --ignore-errors: what we may not read is no reason to pass over the rest; exit code 1 says only that
+        seen = self._run(*ignoring, "add", "--all", "--verbose", "--ignore-errors", "--", ".")
+        if seen.exit_code > 1:
+            self._check(seen)
+        if not seen.stdout and not thorough:
+            return None
+        tree = Revision(self._say("write-tree"))
+        newly = [change.path for change in self._changes(holds, tree)]
+        if not newly:
+            return None
+        return self._keep(head, holds, tree, user=user or owner(self._directory, newly))
+
+    def ignored(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of the paths whose changes never count."""
+        if not paths or self._holds() is None or not (self._meta / _INDEX).exists():
+            return frozenset()
+        asked = b"\0".join(b"./" + os.fsencode(path) for path in paths)  # "./": a name may begin like a pathspec
+        ignoring = ("-c", f"core.excludesFile={self._meta / 'edits-apart'}")
+        literal = {"GIT_LITERAL_PATHSPECS": "0"}  # this command alone refuses it
+        done = self._run(*ignoring, "check-ignore", "-z", "--stdin", stdin=asked, more=literal)
+        return frozenset(os.fsdecode(path[2:]) for path in done.stdout.split(b"\0") if path)
+
+    def folders(self, apart: Iterable[str]) -> tuple[str, ...]:
+        """Every folder in which a change may count, "" for the tree itself; links are not followed."""
+        if (holds := self._holds()) is None:
+            return ()
+        self._prepare(holds, apart)
+        found, level = [""], [""]
+        while level and len(found) < _MOST_FOLDERS:
+            below = [inner for folder in level for inner in self._below(folder)]
+            ignored = self.ignored(below)
+            level = [folder for folder in below if folder not in ignored]
+            found += level
+        return tuple(found)
+
+    def restore(self, edit: Edit) -> None:
+        """Put the files of an edit back; files that it did not touch stay as they are.
+
+        To be called when everything was taken. RequestError when something that git does not know is in the way.
+        """
+        was = self._say("write-tree")
+        lines = b"".join(
+            f"{change.mode or 0} {change.blob or '0' * 40}\t".encode() + os.fsencode(change.path) + b"\0"
+            for change in sorted(self._changes(edit.base, edit.revision), key=lambda change: bool(change.blob))
+        )
+        beside = self._meta / "edits-next"
+        try:
+            shutil.copy2(self._meta / _INDEX, beside)
+            self._check(self._run("update-index", "-z", "--replace", "--index-info", index=beside, stdin=lines))
+            becomes = self._say("write-tree", index=beside)
+        finally:
+            beside.unlink(missing_ok=True)
+        trouble = self._in_the_way(self._changes(Revision(was), Revision(becomes)))
+        if not trouble:
+            done = self._run("read-tree", "-m", "-u", was, becomes)
+            trouble = "" if done.ok else _last_line(done)
+        if trouble:
+            raise RequestError(
+                f"The edit {edit.id} cannot be put back: {trouble}",
+                hint="Move what is in the way, or apply it by hand: `butai edits BRANCH --patch ID | git apply`.",
+                code="edit-in-the-way",
+                http_status=409,
+            )
+
+    def _in_the_way(self, changes: Iterable[Change]) -> str:
+        """What an update would overwrite though nothing keeps it: git thinks nothing of files that it ignores."""
+        goes, comes = set(), []
+        for change in changes:
+            if change.kind is Kind.ADDED:
+                comes.append(change.path)
+            else:
+                goes.add(change.path)
+        for path in comes:
+            for place in (*reversed(Path(path).parents[:-1]), Path(path)):
+                there = self._directory / place
+                is_folder = there.is_dir() and not there.is_symlink()
+                if os.path.lexists(there) and str(place) not in goes and (place == Path(path) or not is_folder):
+                    return f"{place} is there and not kept by git"
+        return ""
+
+    # -- one look ----------------------------------------------------------------------------------------------
+
+    def _holds(self) -> Revision | None:
+        try:
+            return Revision((self._meta / _STATE).read_text().strip())
+        except (OSError, ValueError):
+            return None
+
+    def _prepare(self, holds: Revision, apart: Iterable[str]) -> None:
+        """Our index, and what is not to be looked at. It is our turn: whoever left a lock is gone."""
+        (self._meta / f"{_INDEX}.lock").unlink(missing_ok=True)
+        if not (self._meta / _INDEX).exists():
+            self._check(self._run("read-tree", holds))
+        text = "".join(f"{_pattern(folder)}\n" for folder in sorted(apart))
+        place = self._meta / "edits-apart"
+        if not place.exists() or place.read_text() != text:
+            place.write_text(text)
+
+    def _keep(self, head: Revision, holds: Revision, tree: Revision, *, user: str) -> Edit:
+        before = held(self._meta)
+        base = before.base if before else holds
+        files = tuple(change.path for change in self._changes(base, tree))
+        ref = new_ref(self._directory.name)
+        edit_id = ref.rpartition("/")[2]
+        at = datetime.strptime(edit_id, _TIME).replace(tzinfo=UTC)
+        if not self._changes(head, tree):
+            (self._meta / _HELD).unlink(missing_ok=True)
+            self._now_holds(head)
+            return Edit(edit_id, head, head, user, at, ())
+        commit = self._commit(tree, holds, base, before, user=user, files=files)
+        point(self._mirror / ref, commit)
+        head_text = before.head if before else (self._meta / "HEAD").read_text().strip()
+        _replace(self._meta / _HELD, f"{base}\n{ref}\n{head_text}\n")
+        self._now_holds(commit)
+        return Edit(edit_id, commit, base, user, at, files)
+
+    def _commit(
+        self,
+        tree: Revision,
+        holds: Revision,
+        base: Revision,
+        before: Held | None,
+        *,
+        user: str,
+        files: Sequence[str],
+    ) -> Revision:
+        parents = ["-p", holds]
+        if (self._meta / "HEAD").read_text().strip() != (before.head if before else base):
+            done = self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+            own = done.text.strip()
+            if done.ok and own not in (holds, base):  # a person committed: that must not get lost either
+                parents += ["-p", own]
+        message = f"Edit of {described(files)}\n\n{BASE}: {base}\n"
+        who = {"GIT_AUTHOR_NAME": user, "GIT_AUTHOR_EMAIL": f"{user}@localhost"}
+        done = self._run("commit-tree", tree, *parents, "-F", "-", stdin=os.fsencode(message), more=who)
+        return Revision(self._check(done).text.strip())
+
+    def _now_holds(self, revision: Revision) -> None:
+        _replace(self._meta / _STATE, f"{revision}\n")
+
+    def _below(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self._directory / folder) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:  # gone meanwhile, or not ours to see
+            return []
+        return [f"{folder}/{name}" if folder else name for name in names if name != ".git"]
+
+    # -- git itself --------------------------------------------------------------------------------------------
+
+    def _run(
+        self, *arguments: str, index: Path | None = None, stdin: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> process.Completed:
+        own = {"GIT_LITERAL_PATHSPECS": "1", "GIT_INDEX_FILE": str(index or self._meta / _INDEX)}
+        where = (f"--git-dir={self._meta}", f"--work-tree={self._directory}")
+        env = self._env | own | dict(more or {})
+        return process.run(["git", *where, *arguments], env=env, timeout_s=self._timeout_s, input=stdin)
+
+    def _say(self, *arguments: str, index: Path | None = None) -> str:
+        return self._check(self._run(*arguments, index=index)).text.strip()
+
+    def _check(self, done: process.Completed) -> process.Completed:
+        if done.ok:
+            return done
+        raise OutsideError(
+            f"Edits in the checkout {self._directory.name} could not be read: {_last_line(done)}",
+            hint="It is tried again by itself; look at disk space and at the owner of the files.",
+            code="edits-failed",
+        )
+
+
+def kept(mirror: Path, slug: Slug, *, env: Mapping[str, str], changes: Compare, limit: int) -> tuple[Edit, ...]:
+    """The edits of an environment, newest first, at most `limit`; those that an update kept among them."""
+    argv = ["git", f"--git-dir={mirror}", "for-each-ref", f"--count={limit}", "--sort=-refname", f"--format={_FORMAT}"]
+    done = process.run([*argv, f"{EDITS}/{slug}/"], env=env, timeout_s=60.0)
+    found = []
+    for record in done.text.split("\x01\n")[:-1]:
+        ref, revision, user, parents, trailer = record.split("\0")
+        edit_id = ref.rpartition("/")[2]
+        if not _ID.fullmatch(edit_id):
+            continue
+        base = Revision(trailer.strip() or parents.split(" ")[0])
+        files = tuple(change.path for change in changes(base, Revision(revision)))
+        at = datetime.strptime(edit_id, _TIME).replace(tzinfo=UTC)
+        found.append(Edit(edit_id, Revision(revision), base, user, at, files))
+    return tuple(found)
+
+
+def _pattern(folder: str) -> str:
+    """A line of .gitignore that means exactly this folder's inside."""
+    if folder == ".":
+        return "/*"
+    return "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", folder) + "/*"
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _last_line(done: process.Completed) -> str:
+    lines = done.complaint.splitlines()
+    return lines[-1] if lines else f"exit code {done.exit_code}"
