@@ -35,6 +35,7 @@ from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider
 from agent.runtime.drains import Drains
+from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
 from agent.runtime.inspect import Inspector
 from agent.runtime.livesync import Livesync
@@ -114,6 +115,7 @@ class Daemon:
             self._thread("config", self._watch_config),
             self._thread("notifier", lambda: self.notifier.run(self._stop)),
             self._thread("poller", lambda: self.poller.run(self._stop)),
+            self._thread("edits", lambda: self.edits.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
             self.operations.recover("the host was started again")
@@ -251,6 +253,14 @@ class Daemon:
         self.operations = Operations(
             settings=self.settings, store=self.store, clock=self._clock, wake=self.controller.wake, poke=self._poke
         )
+        self.edits = Edits(
+            settings=self.settings,
+            store=self.store,
+            git=self.git,
+            clock=self._clock,
+            release=self.observer.release,
+            wake=self.controller.wake,
+        )
         self.poller = Poller(
             settings=self.settings, store=self.store, git=self.git, operations=self.operations, clock=self._clock
         )
@@ -266,6 +276,7 @@ class Daemon:
             store=self.store,
             clock=self._clock,
             notifier=self.notifier,
+            edits=self.edits,
         )
         self._web = WebServer(create_app(self._deps))
 

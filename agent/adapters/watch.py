@@ -1,8 +1,12 @@
-"""Notices that files changed, however they were written: in place, by rename, or by a link that now leads elsewhere."""
+"""Notices that files changed, however they were written: in place, by rename, or by a link that now leads elsewhere.
+
+And what happens in many folders at once; where the kernel will watch no more of them it says so, and how to allow more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -11,7 +15,82 @@ import watchfiles
 _LOOK_MS = 5_000  # how late at most a change is noticed that no event told of (network file systems)
 _SETTLE_MS = 200  # an editor's several writes are one change
 
+_STEP_MS = 10  # an edit is told when this long nothing else was written
+_STORM_MS = 300  # and at the latest after this long
+_TURN_MS = 250  # how often other folders may be asked for
+_BLIND_S = 5.0  # between looks at everything while the kernel does not tell
+_TRY_AGAIN_S = 60.0  # to be told again
+_LIMITS = Path("/proc/sys/fs/inotify")
+
 _State = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was written since the last one. `blind`: why that may not be all, and the command that mends it."""
+
+    paths: frozenset[Path] = frozenset()
+    blind: str = ""
+
+
+def events(folders: Callable[[], frozenset[Path]], *, stop: Event) -> Iterator[Seen]:
+    """What happens in the folders, not below them, a few times a second even when that is nothing, until `stop`.
+
+    `folders` is asked each time: when it gives another object than before, they are watched anew, and what happened
+    meanwhile is not told. Links are never followed.
+    """
+    while not stop.is_set():
+        watched = folders()
+        if not watched:
+            stop.wait(_TURN_MS / 1000)
+            yield Seen()
+            continue
+        try:
+            for seen in _events(watched, stop):
+                yield seen
+                if folders() is not watched:
+                    break
+        except FileNotFoundError:  # one of them is gone: the next answer does not name it
+            stop.wait(_TURN_MS / 1000)
+            yield Seen(watched)
+        except (OSError, RuntimeError) as error:  # RuntimeError: what watchfiles makes of an error while it runs
+            yield from _blindly(_limit(str(error)), stop)
+
+
+def _events(watched: frozenset[Path], stop: Event) -> Iterator[Seen]:
+    for changes in watchfiles.watch(
+        *watched,
+        watch_filter=None,
+        step=_STEP_MS,
+        debounce=_STORM_MS,
+        stop_event=stop,
+        rust_timeout=_TURN_MS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+        recursive=False,
+        ignore_permission_denied=True,
+    ):
+        paths = ((change, Path(path)) for change, path in changes)
+        # What is "modified" about a folder is its mode or time; what comes into it is told by itself.
+        is_told = (path for change, path in paths if change != watchfiles.Change.modified or not path.is_dir())
+        yield Seen(frozenset(is_told))
+
+
+def _blindly(why: str, stop: Event) -> Iterator[Seen]:
+    for _ in range(round(_TRY_AGAIN_S / _BLIND_S)):
+        yield Seen(blind=why)
+        if stop.wait(_BLIND_S):
+            return
+
+
+def _limit(error: str) -> str:
+    """The kernel says only "no space" or "too many open files"; which of its limits that means, and how to raise it."""
+    name = "max_user_instances" if "too many open files" in error.lower() else "max_user_watches"
+    try:
+        now = int((_LIMITS / name).read_text())
+    except (OSError, ValueError):
+        now = 0
+    return f"{error}; raise the limit with `sysctl -w fs.inotify.{name}={max(2 * now, 1024)}`"
 
 
 def changes(files: Callable[[], Iterable[Path]], *, stop: Event) -> Iterator[None]:

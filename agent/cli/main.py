@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from agent.cli import commands_ask, commands_host, commands_read, render
+from agent.cli import commands_ask, commands_edits, commands_host, commands_read, render
 from agent.cli.session import DEFAULT_CONFIG, DEFAULT_SOCKET, Session
 from agent.errors import AgentError
 
@@ -27,6 +27,7 @@ _COMMANDS = (
     commands_read.logs,
     commands_read.exec_,
     commands_read.plan,
+    commands_edits.edits,
     commands_ask.redeploy,
     commands_ask.sleep,
     commands_ask.wake,

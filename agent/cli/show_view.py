@@ -30,13 +30,17 @@ def _wanted(answer: Json) -> None:
     _field("summary", render.word(render.clean(answer["summary"])))
     _field("wanted", f"{environment['wanted']}, {pushes}")
     _field("revision", _revisions(environment, answer["observed"]))
+    if environment["edited"]:
+        files = environment["edited_files"]
+        counted = "1 file" if files == 1 else f"{files} files"
+        _field("edited", f"by {render.clean(environment['edited_by'])}: {counted}")
     for service, url in answer["urls"].items():
         _field("also", f"{url} ({render.clean(service)})")
     _field("created", f"{environment['created_at']} by {render.clean(environment['created_by'])}")
 
 
 def _revisions(environment: Json, world: Json) -> str:
-    wanted, serves = environment["revision"], environment["deployed_revision"]
+    wanted, serves = environment["edited"] or environment["revision"], environment["deployed_revision"]
     parts = [f"{render.short(wanted)} wanted" if wanted else "not fetched yet"]
     if serves:
         parts.append("which serves" if serves == wanted else f"{render.short(serves)} serves")

@@ -40,6 +40,14 @@ class Environment:
     missing: int = 0  # complete listings in a row without this branch
     repairs: int = 0  # restarts of crashed containers since the last deployment or quiet spell
     repaired_at: datetime | None = None
+    edited: Revision | None = None  # what people made of it in its worktree; until a push overwrites it
+    edited_by: str = ""  # the Unix user
+    edited_files: int = 0
+
+    @property
+    def wish(self) -> Revision | None:
+        """What we want to run: the branch's head, or what people made of it in the worktree."""
+        return self.edited or self.revision
 
     @property
     def needs_fetch(self) -> bool:
@@ -48,6 +56,6 @@ class Environment:
 
     def target(self, config: str) -> Revision | None:
         """The revision to converge on: the wanted one, or the last good one after it failed under `config`."""
-        if self.revision is not None and self.failed_revision == self.revision and self.failed_config == config:
+        if self.wish is not None and self.failed_revision == self.wish and self.failed_config == config:
             return self.deployed_revision
-        return self.revision
+        return self.wish

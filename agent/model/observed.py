@@ -78,6 +78,7 @@ class Observed:
     own_images: tuple[str, ...] | None = ()  # every tag that was built for this environment; None: not looked for
     release: Release | None = None  # of the target revision, if it was read already
     checkout: Revision | None = None  # what the worktree holds; None when there is none
+    edited: Revision | None = None  # what people made of it: that stays in the worktree, even when it failed
     routed: RouteTable | None = None  # what Traefik's file says
     edge_networks: frozenset[str] = frozenset()  # networks that Traefik is joined to
     listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now

@@ -81,7 +81,7 @@ def _in_place(ways: tuple[Move, ...]) -> tuple[Step, ...]:
 
 
 def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
-    if observed.checkout == release.revision:
+    if observed.checkout is not None and observed.checkout in (release.revision, observed.edited):
         return ()
     cause = f"the worktree holds {observed.checkout.short if observed.checkout else 'nothing'}"
     return (Step(Verb.CHECKOUT, release.revision.short, cause),)

@@ -212,7 +212,8 @@ class Executor:
         environment = scene.environment
         kept = self._git.checkout(environment.project, environment.slug, scene.release.revision)
         if kept:
-            return f"kept edits made in the checkout: see `git show {kept}`"
+            edit_id = kept.rpartition("/")[2]
+            return f"edits made in the checkout were kept: `butai edits {environment.branch} --restore {edit_id}`"
         return ""
 
     def _create(self, scene: Scene, step: Step) -> str:

@@ -195,6 +195,11 @@ class Inspector:
 
 def summary_of(environment: Environment, deployment: Deployment | None) -> str:
     """How an environment is, in a word or a line; from its rows alone."""
+    edited = f", edited by {environment.edited_by}" if environment.edited is not None else ""
+    return _state_of(environment, deployment) + edited
+
+
+def _state_of(environment: Environment, deployment: Deployment | None) -> str:
     if environment.wanted is Wanted.ABSENT:
         return "being removed"
     if deployment is not None and not deployment.phase.final:

@@ -122,6 +122,7 @@ class Observer:
             own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
+            edited=environment.edited,
             previous=way.previous,
             decision=way.decision,
             release_saved=way.is_saved,

@@ -169,7 +169,7 @@ class Operations:
             if environment.wanted is Wanted.RUNNING and environment.deployed_revision is not None:
                 with self._store.transaction():
                     deployment = self._begin(environment, cause=cause, caller="agent")
-                    self._store.deployments.update(deployment.id, revision=environment.revision)
+                    self._store.deployments.update(deployment.id, revision=environment.wish)
             self._wake(environment.slug)
 
     def find(self, reference: str, *, project: str | None = None) -> Environment:

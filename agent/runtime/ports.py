@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from agent.model.change import Change
 from agent.model.deployment import Commit
+from agent.model.edit import Edit
 from agent.model.names import Revision, Slug
 from agent.model.observed import Container
 from agent.model.release import BuildSpec, ExecHook
@@ -90,6 +91,43 @@ class Git(Protocol):
 
         Edits to tracked files are first kept under refs/butai/edits/<slug>/<UTC time>; returns that ref, or "".
         """
+        ...
+
+    def snapshot(
+        self,
+        project: str,
+        slug: Slug,
+        head: Revision,
+        *,
+        apart: Iterable[str],
+        user: str = "",
+        thorough: bool = False,
+    ) -> Edit | None:
+        """Keep what people changed in the worktree as a commit, which it then holds; None when that is nothing.
+
+        An edit back to `head` has that as its revision. In the folders `apart` new files do not count. `user` is who
+        did it, where the owner of the files does not tell. `thorough` compares all, whatever earlier looks saw.
+        """
+        ...
+
+    def ignored(self, project: str, slug: Slug, paths: Sequence[str]) -> frozenset[str]:
+        """Those of the worktree's paths whose changes never make an edit."""
+        ...
+
+    def folders(self, project: str, slug: Slug, *, apart: Iterable[str]) -> tuple[str, ...]:
+        """The folders of the worktree in which a change may make an edit, "" for all of it."""
+        ...
+
+    def edits(self, project: str, slug: Slug, *, limit: int) -> tuple[Edit, ...]:
+        """What was kept of an environment, newest first."""
+        ...
+
+    def restore(self, project: str, slug: Slug, edit: Edit) -> None:
+        """Put the files of an edit back into the worktree. RequestError when something is in the way."""
+        ...
+
+    def patch(self, project: str, edit: Edit) -> bytes:
+        """The edit as `git apply` takes it."""
         ...
 
     def checkout_revision(self, project: str, slug: Slug) -> Revision | None: ...

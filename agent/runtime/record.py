@@ -291,8 +291,8 @@ class Record:
         )
 
 
-def _wish(environment: Environment) -> tuple[Wanted, int, int]:
-    return environment.wanted, environment.salt, environment.request
+def _wish(environment: Environment) -> tuple[Wanted, int, int, Revision | None]:
+    return environment.wanted, environment.salt, environment.request, environment.edited
 
 
 def _quiet(repaired_at: datetime | None, now: datetime) -> bool:

@@ -44,11 +44,15 @@ class Refresher:
             newest = self._store.environments.get(slug)
             if newest is None or newest.wanted is not Wanted.RUNNING:  # sleeps or goes meanwhile: nothing is begun
                 return False
+            moved = newest.revision != revision
             self._store.environments.update(
                 slug, revision=revision, fetched=max(newest.fetched, environment.request), missing=0
             )
+            if moved:  # a push overwrites edits; the checkout tells where they are kept
+                self._store.environments.update(slug, edited=None, edited_by="", edited_files=0)
+            elif newest.edited is not None:
+                commit = self._git.commit(environment.project, newest.edited)
             current = self._store.deployments.current(slug)
-            moved = newest.revision != revision
             superseded = self._adopt(newest, current, commit, asked_at, moved=moved)
         if superseded is not None:
             self._notifier.deployment_changed(newest, superseded)
@@ -63,7 +67,7 @@ class Refresher:
         *,
         moved: bool,
     ) -> Deployment | None:
-        """Give the revision a deployment; the one it supersedes, if any."""
+        """Give the commit a deployment; the one it supersedes, if any."""
         deployments = self._store.deployments
         revision = commit.revision
         superseded = None

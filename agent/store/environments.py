@@ -32,6 +32,9 @@ class Changes(TypedDict, total=False):
     missing: int
     repairs: int
     repaired_at: datetime | None
+    edited: Revision | None
+    edited_by: str
+    edited_files: int
 
 
 class Environments:
@@ -161,5 +164,6 @@ def _environment(row: Row) -> Environment:
             "deployed_revision": to_revision(columns["deployed_revision"]),
             "failed_revision": to_revision(columns["failed_revision"]),
             "repaired_at": to_optional_time(columns["repaired_at"]),
+            "edited": to_revision(columns["edited"]),
         }
     )

@@ -138,4 +138,11 @@ _SECOND = (
     "CREATE INDEX synced_by_slug ON synced (slug)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# What people made of a branch in its worktree.
+_THIRD = (
+    "ALTER TABLE environments ADD COLUMN edited TEXT",
+    "ALTER TABLE environments ADD COLUMN edited_by TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE environments ADD COLUMN edited_files INTEGER NOT NULL DEFAULT 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)

@@ -40,6 +40,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _add_environments(routes, deps)
     _add_looks_inside(routes, deps)
     _add_history(routes, deps)
+    _add_edits(routes, deps)
     return routes
 
 
@@ -229,6 +230,28 @@ def _add_history(routes: Blueprint, deps: Deps) -> None:
             "events": [views.event(one) for one in found],
             "after": found[-1].id if found else after,
         }, HTTPStatus.OK
+
+
+def _add_edits(routes: Blueprint, deps: Deps) -> None:
+    @routes.get("/environments/<slug>/edits")
+    def edits(slug: str) -> Answer:
+        given = Arguments.of_query(request)
+        limit = given.whole("limit", 20, low=1, high=1000)
+        given.check()
+        return {
+            "edits": [views.edit(one) for one in deps.edits.kept(_existing(deps, slug), limit=limit)]
+        }, HTTPStatus.OK
+
+    @routes.get("/environments/<slug>/edits/<edit>")
+    def edit(slug: str, edit: str) -> Answer:
+        found = deps.edits.find(_existing(deps, slug), edit)
+        # Patches hold bytes of any kind; what is no UTF-8 arrives as lone surrogates, so that nothing is lost.
+        patch = deps.edits.patch(_slug(slug), found).decode(errors="surrogateescape")
+        return {**views.edit(found), "patch": patch}, HTTPStatus.OK
+
+    @routes.post("/environments/<slug>/edits/<edit>/restore")
+    def restore(slug: str, edit: str) -> Answer:
+        return {"text": deps.edits.restore(_existing(deps, slug), edit, caller=caller())}, HTTPStatus.ACCEPTED
 
 
 def _accepted(answer: Accepted) -> Answer:

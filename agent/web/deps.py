@@ -9,6 +9,7 @@ from threading import Event
 from flask import request
 
 from agent.config import Settings
+from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
@@ -31,6 +32,7 @@ class Deps:
     store: Store
     clock: Clock
     notifier: Notifier
+    edits: Edits
     stopping: Event = field(default_factory=Event)
 
 

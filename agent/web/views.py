@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.model.deployment import Commit, Deployment, Failure
+from agent.model.edit import Edit
 from agent.model.environment import Environment
 from agent.model.event import Event
 from agent.model.labels import REVISION
@@ -43,6 +44,20 @@ def environment(row: Environment) -> Json:
         "revision": row.revision,
         "deployed_revision": row.deployed_revision,
         "failed_revision": row.failed_revision,
+        "edited": row.edited,
+        "edited_by": row.edited_by,
+        "edited_files": row.edited_files,
+    }
+
+
+def edit(one: Edit) -> Json:
+    return {
+        "id": one.id,
+        "at": time(one.at),
+        "user": one.user,
+        "revision": one.revision,
+        "base": one.base,
+        "files": [_printable(path) for path in one.files],
     }
 
 
@@ -125,6 +140,11 @@ def shown(all_of_it: Shown) -> Json:
         "observed": observed(all_of_it.observed),
         "plan": plan(all_of_it.plan),
     }
+
+
+def _printable(path: str) -> str:
+    """Without surrogates: a name that is no UTF-8 is shown as nearly as can be."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def observed(world: Observed) -> Json:

@@ -12,7 +12,7 @@ from agent.adapters.slack import Slack
 from agent.errors import DeployError
 from agent.model.deployment import Phase
 from agent.model.environment import Environment
-from agent.model.names import Revision
+from agent.model.names import Revision, Slug
 from agent.runtime.notifier import Notifier
 from agent.runtime.refresh import Refresher
 from tests.support.desk import ANNA, BROKEN, Desk
@@ -152,3 +152,37 @@ def test_a_push_while_a_failed_one_goes_back_takes_its_place(scene: Scene) -> No
 
     current = scene.desk.current(environment)
     assert (current.revision, current.failure) == (fixed, None)
+
+
+EDITED = Revision("e" * 40)
+
+
+def test_a_push_takes_the_place_of_what_was_edited_on_the_host(scene: Scene) -> None:
+    environment = scene.on_stage()
+    scene.desk.store.environments.update(environment.slug, edited=EDITED, edited_by="anna", edited_files=2)
+    pushed = scene.world.repository.commit("main", {"a": "pushed"})
+
+    assert scene.refresh(environment)
+
+    row = scene.desk.row(environment)
+    assert (row.edited, row.edited_by, row.edited_files) == (None, "", 0)
+    assert row.target("") == scene.desk.current(environment).revision == pushed
+
+
+def test_a_look_at_the_remote_without_news_keeps_what_was_edited_on_the_host(scene: Scene) -> None:
+    environment = scene.on_stage()
+    folder = scene.world.checkout()
+    (folder / "src/app.py").write_text("edited")
+    head = scene.desk.row(environment).revision
+    assert head is not None
+    edit = scene.world.git.snapshot("shop", Slug("main"), head, apart=(), user="anna")
+    assert edit is not None
+    scene.desk.store.environments.update(environment.slug, edited=edit.revision, edited_by="anna", edited_files=1)
+
+    again = scene.desk.deploy("main")
+    assert not scene.refresh(again)
+
+    assert scene.desk.row(environment).edited == edit.revision
+    current = scene.desk.current(environment)
+    assert current.revision == edit.revision
+    assert current.commit is not None and current.commit.author == "anna"

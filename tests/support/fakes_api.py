@@ -14,12 +14,14 @@ from agent import config
 from agent.config import Settings
 from agent.errors import RequestError
 from agent.model.deployment import Deployment, Failure, Phase
+from agent.model.edit import Edit
 from agent.model.environment import Environment
 from agent.model.labels import REVISION, SLUG
 from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container, ContainerState, Health, Observed
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning.plan import Plan, Step, Verb
+from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
@@ -67,6 +69,33 @@ def container(slug: str, service: str = "web", **changes: object) -> Container:
         status="Up 3 minutes (healthy)",
     )
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+EDIT = Edit("20260105T120000.000000Z", Revision("2" * 40), R1, "anna", NOW, ("app.py", "caf\udce9.txt"))
+PATCH = b"--- a/app.py\n+++ b/app.py\n@@ -1 +1 @@\n-one\n+caf\xe9 \x1b[2J\n"
+
+
+class FakeEdits:
+    """One edit with the signatures of `Edits`; `restored` is what was asked for."""
+
+    def __init__(self) -> None:
+        self.restored: list[tuple[str, str, str]] = []
+
+    def kept(self, slug: Slug, *, limit: int) -> tuple[Edit, ...]:
+        return (EDIT,)
+
+    def find(self, slug: Slug, edit_id: str) -> Edit:
+        if edit_id == EDIT.id:
+            return EDIT
+        raise RequestError(f"No edit `{edit_id}`.", hint="See the list.", code="no-such-edit", http_status=404)
+
+    def patch(self, slug: Slug, edit: Edit) -> bytes:
+        return PATCH
+
+    def restore(self, slug: Slug, edit_id: str, *, caller: str) -> str:
+        self.find(slug, edit_id)
+        self.restored.append((slug, edit_id, caller))
+        return f"Edit {edit_id} is back in `{slug}`: app.py."
 
 
 @dataclass
@@ -233,6 +262,7 @@ def build_house(directory: Path) -> House:
         store=store,
         clock=clock,
         notifier=cast("Notifier", None),
+        edits=cast("Edits", FakeEdits()),
     )
     return House(store, deps, inspector, directory / "agent.sock", woken)
 

@@ -15,6 +15,7 @@ from agent.config import Settings
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision, Slug
+from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
@@ -188,6 +189,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         store=store,
         clock=clock,
         notifier=notifier,
+        edits=cast("Edits", None),
     )
     client = create_app(deps).test_client()
     return Stage(directory, slack, clock, settings, store, operations, notifier, client, woken, poked)

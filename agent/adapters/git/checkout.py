@@ -271,9 +271,7 @@ class Checkout:
             copy.unlink(missing_ok=True)
             copy.with_name(f"{name}.lock").unlink(missing_ok=True)
 
-    def _run(
-        self, *arguments: str, index: Path | None = None, stdin: bytes = b"", user: str = ""
-    ) -> process.Completed:
+    def _run(self, *arguments: str, index: Path | None = None, stdin: bytes = b"", user: str = "") -> process.Completed:
         env = self._env | {"GIT_LITERAL_PATHSPECS": "1"}
         if user:
             env |= {"GIT_AUTHOR_NAME": user, "GIT_AUTHOR_EMAIL": f"{user}@localhost"}

@@ -32,7 +32,9 @@ _INDEX = "edits-index"  # ours: what the tree held when it was looked at last, n
 _HELD = "edits-held"
 _MOST_LOOKED_AT = 1000  # files whose owner is asked for
 _MOST_FOLDERS = 20_000
-_FORMAT = f"%(refname)%00%(objectname)%00%(authorname)%00%(parent)%00%(trailers:key={BASE},valueonly=true,separator=)%01"
+_FORMAT = (
+    f"%(refname)%00%(objectname)%00%(authorname)%00%(parent)%00%(trailers:key={BASE},valueonly=true,separator=)%01"
+)
 
 Compare = Callable[[Revision, Revision], tuple[Change, ...]]
 
@@ -92,7 +94,7 @@ def owner(directory: Path, paths: Iterable[str]) -> str:
 
 
 class Edits:
-    """The edits of one worktree. `apart`: folders in which only files of the repository count, for containers write there."""
+    """The edits of one worktree. `apart`: folders that containers write into, where only what git knows counts."""
 
     def __init__(
         self, directory: Path, *, mirror: Path, env: Mapping[str, str], changes: Compare, timeout_s: float

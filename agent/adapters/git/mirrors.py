@@ -179,7 +179,10 @@ class GitMirrors:
         An edit that undoes everything has `head` as its revision.
         """
         with self._turn(f"{project}/{slug}"):
-            return self._edits(project, slug).take(head, apart=apart, user=user, thorough=thorough)
+            edit = self._edits(project, slug).take(head, apart=apart, user=user, thorough=thorough)
+        if edit is not None:
+            self._held.setdefault(project, set()).add(edit.revision)
+        return edit
 
     def ignored(self, project: str, slug: Slug, paths: Sequence[str]) -> frozenset[str]:
         """Those of the paths of the worktree whose changes never make an edit."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
@@ -131,3 +133,97 @@ def test_changes_are_noticed_without_inotify_too(folder: Path, monkeypatch: pyte
     assert watched.told()
     watched.stop.set()
     watched.thread.join(SOON_S)
+
+
+class Folders:
+    """Many folders watched in a thread, and what it told of them."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = frozenset(folders)
+        self.stop = threading.Event()
+        self.told: Queue[watch.Seen] = Queue()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def paths(self, within_s: float = SOON_S) -> frozenset[Path]:
+        """The next that something was written to."""
+        seen = self.next(lambda seen: bool(seen.paths), within_s)
+        return seen.paths if seen is not None else frozenset()
+
+    def next(self, fits: Callable[[watch.Seen], bool], within_s: float = SOON_S) -> watch.Seen | None:
+        ends_at = time.monotonic() + within_s
+        while (left_s := ends_at - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
+                if fits(seen := self.told.get(timeout=left_s)):
+                    return seen
+        return None
+
+    def _run(self) -> None:
+        for seen in watch.events(lambda: self.folders, stop=self.stop):
+            self.told.put(seen)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[Folders]:
+    (tmp_path / "a/below").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    folders = Folders(tmp_path / "a", tmp_path / "b")
+    assert folders.next(lambda seen: not seen.paths), "it watches"
+    yield folders
+    folders.stop.set()
+    folders.thread.join(SOON_S)
+    assert not folders.thread.is_alive()
+
+
+def test_a_saved_file_of_a_watched_folder_is_told_by_its_path(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "b/app.py").write_text("x")
+    assert tmp_path / "b/app.py" in folders.paths()
+
+
+def test_what_lies_below_a_watched_folder_is_not_told_but_a_new_folder_is(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "a/below/x").write_text("x")
+    assert not folders.paths(NOT_AT_ALL_S)
+    (tmp_path / "a/new").mkdir()
+    assert folders.paths() == {tmp_path / "a/new"}
+
+
+def test_other_folders_are_watched_as_soon_as_they_are_named(folders: Folders, tmp_path: Path) -> None:
+    folders.folders = frozenset((*folders.folders, tmp_path / "a/below"))
+    assert folders.next(lambda seen: not seen.paths)
+    assert folders.next(lambda seen: not seen.paths)
+    (tmp_path / "a/below/x").write_text("x")
+    assert folders.paths() == {tmp_path / "a/below/x"}
+
+
+def test_a_thousand_files_are_told_in_few_pieces(folders: Folders, tmp_path: Path) -> None:
+    for at in range(1000):
+        (tmp_path / f"b/{at}").write_text("x")
+    told: list[frozenset[Path]] = []
+    while sum(map(len, told)) < 1000:
+        told.append(folders.paths())
+        assert told[-1]
+    assert len(told) <= 5
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        ('OS file watch limit reached. about ["/x"]', "max_user_watches"),
+        ("Too many open files (os error 24)", "max_user_instances"),
+    ],
+)
+def test_a_limit_of_the_kernel_is_told_with_the_command_that_raises_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, name: str
+) -> None:
+    def used_up(*paths: object, **options: object) -> Iterator[None]:
+        raise OSError(error)
+
+    monkeypatch.setattr(watchfiles, "watch", used_up)
+    monkeypatch.setattr(watch, "_BLIND_S", 0.1)
+    folders = Folders(tmp_path)
+    blind = [folders.next(lambda seen: bool(seen.blind)) for _ in range(2)]
+    folders.stop.set()
+    folders.thread.join(SOON_S)
+    for seen in blind:
+        assert seen is not None
+        assert f"sysctl -w fs.inotify.{name}=" in seen.blind

@@ -15,7 +15,7 @@ from agent.model.deployment import Commit, Failure, Phase
 from agent.model.names import Slug
 from agent.web.api import document
 from tests.support.eventually import eventually
-from tests.support.fakes_api import NOW, R1, House, meanwhile
+from tests.support.fakes_api import EDIT, NOW, PATCH, R1, House, meanwhile
 from tests.unit.cli.conftest import Run
 from tests.unit.web.test_openapi import problems_of
 
@@ -282,3 +282,32 @@ def test_a_missing_docker_is_said(house: House, run: Run, monkeypatch: pytest.Mo
     result = run("exec", "main")
     assert result.exit_code == 69
     assert "docker" in result.stderr
+
+
+def test_edits_are_listed_shown_and_printed_as_the_bytes_that_git_takes(house: House, run: Run) -> None:
+    house.finish(house.deploy())
+    listed = run("edits", "main")
+    assert listed.exit_code == 0
+    assert f"{EDIT.id}  " in listed.stdout
+    assert "anna" in listed.stdout
+    assert "app.py" in listed.stdout
+    shown = run("edits", "main", "--show", EDIT.id)
+    assert f"edit {EDIT.id} by anna" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert run("edits", "main", "--patch", EDIT.id).stdout_bytes == PATCH
+
+
+def test_an_edit_is_put_back_by_whoever_asks(house: House, run: Run) -> None:
+    house.finish(house.deploy())
+    assert "is back" in run("edits", "main", "--restore", EDIT.id).stdout
+    for wrong in (("--restore", "../x"), ("--show", "20260105T120000.000001Z")):
+        assert "See the" in run("edits", "main", *wrong).stderr
+    assert run("edits", "main", "--show", EDIT.id, "--patch", EDIT.id).exit_code == 2
+
+
+def test_show_tells_who_edited_how_many_files(house: House, run: Run) -> None:
+    house.finish(house.deploy())
+    house.store.environments.update(Slug("main"), edited=EDIT.revision, edited_by="anna", edited_files=3)
+    said = run("show", "main").stdout
+    assert "edited   by anna: 3 files" in said
+    assert "2222222222 wanted" in said

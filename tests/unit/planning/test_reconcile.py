@@ -250,3 +250,10 @@ def test_the_table_of_a_live_environment_names_its_containers_and_revision() -> 
     assert routing.render(UP.routed, SETTINGS)
     assert UP.routed.revision == R1
     assert [route.containers for route in UP.routed.routes] == [("butai-feature-x-web-1",)]
+
+
+def test_an_edit_that_failed_stays_in_the_worktree_where_its_author_has_it_open() -> None:
+    failed = {"edited": R2, "failed_revision": R2, "failed_config": "settings-1", "deployed_revision": R1}
+    world = replace(UP, checkout=R2)
+    assert str(plan(world, **failed)).startswith("checkout")
+    assert plan(replace(world, edited=R2), **failed).converged

@@ -16,7 +16,7 @@ from agent.runtime.inspect import Inspector, Listed, summary_of
 from agent.runtime.observer import Observer
 from agent.runtime.ports import Engine
 from tests.support.desk import ANNA, Desk
-from tests.support.plans import R1, container, deployment, environment, release, service
+from tests.support.plans import R1, R2, container, deployment, environment, release, service
 
 WEB = service("web")
 MIGRATE = service("migrate", one_shot=True)
@@ -88,3 +88,9 @@ def test_a_failure_is_one_line_and_claims_nothing_to_serve_that_crashed(
 ) -> None:
     ended: Deployment = deployment(phase=Phase.FAILED, failure=failure, caller=caller)
     assert summary_of(environment(wanted=Wanted.RUNNING, deployed_revision=serves), ended) == summary
+
+
+def test_an_edited_environment_says_by_whom() -> None:
+    assert summary_of(environment(edited=R2, edited_by="anna"), deployment(phase=Phase.READY)) == (
+        "ready, edited by anna"
+    )

@@ -163,10 +163,14 @@ def test_every_field_of_an_environment_that_may_change_comes_back_as_it_was_writ
         missing=1,
         repairs=2,
         repaired_at=NOW,
+        edited=TWO,
+        edited_by="anna",
+        edited_files=3,
     )
     assert store.environments.get(slug) == changed
     assert (changed.wanted, changed.pinned, changed.revision, changed.repaired_at) == (Wanted.ASLEEP, True, ONE, NOW)
-    assert store.environments.update(slug, revision=None).revision is None
+    assert (changed.edited, changed.edited_by, changed.edited_files) == (TWO, "anna", 3)
+    assert store.environments.update(slug, revision=None, edited=None).edited is None
 
 
 def test_project_and_branch_never_change(store: Store) -> None:

@@ -18,7 +18,7 @@ from agent.model.deployment import Commit, Failure, Phase
 from agent.web.api import PREFIX, document
 from agent.web.app import create_app
 from agent.web.deps import CALLER, LISTENER, SOCKET
-from tests.support.fakes_api import NOW, R1, House, build_house
+from tests.support.fakes_api import EDIT, NOW, R1, House, build_house
 
 DOCUMENT = document()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -46,6 +46,9 @@ CALLS: dict[str, tuple[str, dict[str, object] | None]] = {
     "exec": ("/environments/main/exec", {"service": "web", "command": ["ls", "-la"]}),
     "deployment": ("/deployments/1?phase=ready&wait_s=0", None),
     "deployment_log": ("/deployments/1/log?offset=2&phase=queued&wait_s=0", None),
+    "edits": ("/environments/main/edits?limit=5", None),
+    "edit": (f"/environments/main/edits/{EDIT.id}", None),
+    "restore": (f"/environments/main/edits/{EDIT.id}/restore", None),
     "events": ("/events?after=0&slug=main&limit=5&wait_s=0.5", None),
     "projects": ("/projects", None),
     "branches": ("/projects/shop/branches?near=feat&limit=2", None),
