@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 from agent.adapters import process
 from bench.browser import Browser
@@ -40,14 +44,33 @@ class ByHand:
     def up(self, *options: str) -> None:
         self._compose("up", "--detach", "--build", *options)
 
+    @contextmanager
+    def watching(self) -> Iterator[Path]:
+        """The folder, with `docker compose watch` over it, once it says that it watches."""
+        argv = [self._docker, "compose", "--project-name", self.name, *self._files(), "watch", "--no-up"]
+        with subprocess.Popen(
+            argv, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as watch:
+            assert watch.stdout is not None
+            try:
+                while b"Watch enabled" not in (line := watch.stdout.readline()):
+                    if not line:
+                        raise RuntimeError("docker compose watch ended")
+                Thread(target=watch.stdout.read, daemon=True).start()  # a full pipe would stop it
+                yield self._checkout
+            finally:
+                watch.terminate()
+
     def remove(self) -> None:
         """Containers, networks, volumes and images; the folder goes with the directory."""
         if self._checkout.exists():
             self._compose("down", "--volumes", "--rmi", "local", "--timeout", "1")
 
     def _compose(self, *arguments: str) -> None:
-        files = ("--file", str(self._checkout / "compose.yaml"), "--file", str(self._override))
-        self._run(self._docker, "compose", "--project-name", self.name, *files, *arguments)
+        self._run(self._docker, "compose", "--project-name", self.name, *self._files(), *arguments)
+
+    def _files(self) -> tuple[str, ...]:
+        return ("--file", str(self._checkout / "compose.yaml"), "--file", str(self._override))
 
     def _run(self, *argv: str) -> None:
         done = process.run(argv, env=self._env, timeout_s=_TIMEOUT_S)

@@ -162,7 +162,7 @@ class Edits:
             return
         del self._due[slug]
         paths = self._seen.pop(slug, set())
-        edit = self._snapshot(environment, thorough=not paths)
+        edit = self._snapshot(environment, paths=paths)
         if edit is not None:
             self._begin(environment, edit)
         elif paths:
@@ -179,14 +179,14 @@ class Edits:
         holds = self._git.checkout_revision(environment.project, environment.slug)
         return holds is not None and holds in (environment.edited, environment.target(config))
 
-    def _snapshot(self, environment: Environment, *, user: str = "", thorough: bool = False) -> Edit | None:
+    def _snapshot(self, environment: Environment, *, paths: Iterable[str] = (), user: str = "") -> Edit | None:
         return self._git.snapshot(
             environment.project,
             environment.slug,
             _head(environment),
             apart=self._apart(environment),
+            paths=tuple(paths),
             user=user,
-            thorough=thorough,
         )
 
     def _learn(self, environment: Environment, paths: Iterable[str]) -> None:
@@ -278,13 +278,13 @@ class Edits:
                 code="not-settled",
                 http_status=409,
             )
-        pending = self._snapshot(environment, thorough=True)
+        pending = self._snapshot(environment)
         if pending is not None:  # what is there now is kept first
             self._begin(environment, pending)
             environment = self._existing(slug)
         self._git.restore(environment.project, slug, edit)
         user = caller.partition(":")[2] or caller
-        after = self._snapshot(environment, user=user, thorough=True)
+        after = self._snapshot(environment, user=user)
         if after is None:
             return f"The files of edit {edit_id} are there already."
         self._begin(environment, after, caller=caller, cause=f"edit {edit_id} restored by {user}")

@@ -100,13 +100,13 @@ class Git(Protocol):
         head: Revision,
         *,
         apart: Iterable[str],
+        paths: Sequence[str] = (),
         user: str = "",
-        thorough: bool = False,
     ) -> Edit | None:
         """Keep what people changed in the worktree as a commit, which it then holds; None when that is nothing.
 
-        An edit back to `head` has that as its revision. In the folders `apart` new files do not count. `user` is who
-        did it, where the owner of the files does not tell. `thorough` compares all, whatever earlier looks saw.
+        An edit back to `head` has that as its revision. In the folders `apart` new files do not count. With `paths`
+        only these are looked at. `user` is who did it, where the owner of the files does not tell.
         """
         ...
 

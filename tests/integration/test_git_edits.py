@@ -27,9 +27,9 @@ def world() -> Iterator[GitWorld]:
         yield found
 
 
-def take(world: GitWorld, *, apart: tuple[str, ...] = (), user: str = "", thorough: bool = False) -> Edit | None:
+def take(world: GitWorld, *paths: str, apart: tuple[str, ...] = (), user: str = "") -> Edit | None:
     head = Revision(world.repository.head())
-    return world.git.snapshot("shop", MAIN, head, apart=apart, user=user, thorough=thorough)
+    return world.git.snapshot("shop", MAIN, head, apart=apart, paths=paths, user=user)
 
 
 def taken(world: GitWorld, *, apart: tuple[str, ...] = (), user: str = "") -> Edit:
@@ -52,7 +52,7 @@ def status(folder: Path) -> str:
 def test_a_checkout_that_nobody_touched_holds_no_edit(world: GitWorld) -> None:
     world.checkout()
     assert take(world) is None
-    assert take(world, thorough=True) is None
+    assert take(world, "src/app.py", "src") is None
     assert world.git.edits("shop", MAIN, limit=10) == ()
 
 
@@ -105,16 +105,44 @@ def test_an_edit_back_to_the_branch_is_the_branch_again(world: GitWorld) -> None
     assert taken(world).files == ("src/app.py",)
 
 
+def test_places_that_are_gone_or_ignored_do_no_harm(
+    world: GitWorld,
+) -> None:
+    world.repository.commit("main", {".gitignore": "*.log\n", "a/b/c.py": "c", "gone.py": "g"})
+    folder = world.checkout()
+    (folder / "src/app.py").write_text("named")
+    (folder / "src/util.py").write_text("not named")
+    (folder / "app.log").write_text("ignored")
+    (folder / "new.py").write_text("new")
+    (folder / "a/b/c.py").unlink()
+    (folder / "a/b").rmdir()
+    (folder / "gone.py").unlink()
+    edit = take(world, "src/app.py", "app.log", "new.py", "a/b/c.py", "src/.app.py.swp", "never/was/there")
+    assert edit is not None
+    assert {"a/b/c.py", "new.py", "src/app.py"} <= set(edit.files)
+    assert "app.log" not in edit.files
+
+
+def test_only_named_places_are_looked_at_and_the_rest_by_the_next_thorough_look(world: GitWorld) -> None:
+    folder = world.checkout()
+    (folder / "src/app.py").write_text("named")
+    (folder / "README.md").write_text("not named")
+    first = take(world, "src/app.py")
+    assert first is not None
+    assert first.files == ("src/app.py",)
+    assert taken(world).files == ("README.md", "src/app.py")
+
+
 def test_ignored_files_and_the_agents_own_checkout_are_no_edits(world: GitWorld) -> None:
     world.repository.commit("main", {".gitignore": "node_modules/\n*.log\n"})
     folder = world.checkout()
     (folder / "node_modules/left-pad").mkdir(parents=True)
     (folder / "node_modules/left-pad/index.js").write_text("pad")
     (folder / "app.log").write_text("line")
-    assert take(world, thorough=True) is None
+    assert take(world) is None
     world.repository.commit("main", {"src/app.py": "two", "more/new.py": "n"})
     world.checkout()
-    assert take(world, thorough=True) is None
+    assert take(world) is None
 
 
 def test_a_touched_file_and_a_changed_mode_are_no_edits(world: GitWorld) -> None:
@@ -122,7 +150,6 @@ def test_a_touched_file_and_a_changed_mode_are_no_edits(world: GitWorld) -> None
     os.utime(folder / "src/app.py", (1, 1))
     (folder / "README.md").chmod(0o777)
     assert take(world) is None
-    assert take(world, thorough=True) is None
 
 
 def test_new_files_where_containers_write_are_no_edits_but_changed_ones_are(world: GitWorld) -> None:
@@ -131,7 +158,7 @@ def test_new_files_where_containers_write_are_no_edits_but_changed_ones_are(worl
     (folder / "src/cache/x").write_text("written by a container")
     (folder / "src/app.pyc").write_text("written by a container")
     assert take(world, apart=("src",)) is None
-    assert take(world, apart=(".",), thorough=True) is None
+    assert take(world, apart=(".",)) is None
     (folder / "src/app.py").write_text("edited")
     assert taken(world, apart=(".",)).files == ("src/app.py",)
 
@@ -164,11 +191,11 @@ def test_an_edit_costs_few_processes_and_looking_costs_one(world: GitWorld, monk
         return run(argv, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(process, "run", counted)
-    take(world)
+    take(world, "src/app.py")
     assert len(ran) == 1
     ran.clear()
     (folder / "src/app.py").write_text("edited")
-    taken(world)
+    assert take(world, "src/app.py")
     assert len(ran) == 3
 
 
@@ -178,7 +205,7 @@ def test_an_edit_in_two_thousand_files_takes_a_fraction_of_a_second(world: GitWo
     take(world)
     (folder / "pkg1/module1.py").write_text("edited")
     began = time.perf_counter()
-    taken(world)
+    assert take(world, "pkg1/module1.py")
     assert time.perf_counter() - began < 0.5
 
 
@@ -199,7 +226,7 @@ def test_a_push_overwrites_an_edit_and_names_where_it_is_kept(world: GitWorld) -
     assert not (folder / "src/new.py").exists()
     assert (folder / "README.md").read_text() == "two"
     assert status(folder) == ""
-    assert take(world, thorough=True) is None
+    assert take(world) is None
 
 
 def test_what_was_saved_after_the_last_look_is_kept_by_the_update_too(world: GitWorld) -> None:
@@ -230,7 +257,7 @@ def test_a_commit_made_in_the_checkout_survives_edits_and_pushes(world: GitWorld
     world.repository.commit("main", {"src/app.py": "two"})
     world.git.checkout("shop", MAIN, world.fetch())
     assert (folder / "src/app.py").read_text() == "two"
-    assert take(world, thorough=True) is None
+    assert take(world) is None
 
 
 # -- getting them back -----------------------------------------------------------------------------------------------
@@ -252,7 +279,7 @@ def test_a_restored_edit_brings_its_files_back_and_leaves_what_was_pushed(world:
     assert (folder / "deep/er/new.py").read_text() == "new"
     assert not (folder / "src/util.py").exists()
     assert (folder / "README.md").read_text() == "two"
-    again = take(world, user="anna", thorough=True)
+    again = take(world, user="anna")
     assert again is not None
     assert (again.user, again.files) == ("anna", edit.files)
 

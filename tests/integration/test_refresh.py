@@ -185,4 +185,5 @@ def test_a_look_at_the_remote_without_news_keeps_what_was_edited_on_the_host(sce
     assert scene.desk.row(environment).edited == edit.revision
     current = scene.desk.current(environment)
     assert current.revision == edit.revision
-    assert current.commit is not None and current.commit.author == "anna"
+    assert current.commit is not None
+    assert current.commit.author == "anna"

@@ -32,6 +32,8 @@ _INDEX = "edits-index"  # ours: what the tree held when it was looked at last, n
 _HELD = "edits-held"
 _MOST_LOOKED_AT = 1000  # files whose owner is asked for
 _MOST_FOLDERS = 20_000
+_MOST_PLACES = 200  # beyond that everything is looked at
+_ALONE = ("-c", "core.preloadIndex=false")  # threads cost more than they save where few files are looked at
 _FORMAT = (
     f"%(refname)%00%(objectname)%00%(authorname)%00%(parent)%00%(trailers:key={BASE},valueonly=true,separator=)%01"
 )
@@ -106,21 +108,26 @@ class Edits:
         self._changes = changes
         self._timeout_s = timeout_s
 
-    def take(self, head: Revision, *, apart: Iterable[str], user: str = "", thorough: bool = False) -> Edit | None:
+    def take(self, head: Revision, *, apart: Iterable[str], paths: Sequence[str] = (), user: str = "") -> Edit | None:
         """Keep what was changed since the last look; None when that is nothing.
 
-        An edit back to `head` has that as its revision. `thorough` compares everything, whatever an earlier look saw.
+        An edit back to `head` has that as its revision. With `paths` only these are looked at; without, everything is
+        compared, whatever an earlier look saw.
         """
         holds = self._holds()
         if holds is None or not self._directory.is_dir():
             return None
         self._prepare(holds, apart)
-        ignoring = ("-c", "core.fileMode=false", "-c", f"core.excludesFile={self._meta / 'edits-apart'}")
-        # --ignore-errors: what we may not read is no reason to pass over the rest; exit code 1 says only that
-        seen = self._run(*ignoring, "add", "--all", "--verbose", "--ignore-errors", "--", ".")
+        places = self._places(paths)
+        options = ("-c", "core.fileMode=false", "-c", f"core.excludesFile={self._meta / 'edits-apart'}", *_ALONE)
+        # --ignore-errors: what we may not read is no reason to pass over the rest; exit code 1 says only that, or that
+        # one of the places is ignored
+        seen = self._run(*options, "add", "--all", "--verbose", "--ignore-errors", "--", *places)
+        if seen.exit_code > 1 and places != ["."]:  # one of them went away just now
+            return self.take(head, apart=apart, user=user)
         if seen.exit_code > 1:
             self._check(seen)
-        if not seen.stdout and not thorough:
+        if not seen.stdout and paths:
             return None
         tree = Revision(self._say("write-tree"))
         newly = [change.path for change in self._changes(holds, tree)]
@@ -213,6 +220,18 @@ class Edits:
         place = self._meta / "edits-apart"
         if not place.exists() or place.read_text() != text:
             place.write_text(text)
+
+    def _places(self, paths: Sequence[str]) -> list[str]:
+        """Where to look; for what is gone, the folder that it was in."""
+        if not paths or len(paths) > _MOST_PLACES:
+            return ["."]
+        found = set()
+        for path in paths:
+            place = self._directory / path
+            while place != self._directory and not os.path.lexists(place):
+                place = place.parent
+            found.add(os.path.relpath(place, self._directory))
+        return sorted(found)
 
     def _keep(self, head: Revision, holds: Revision, tree: Revision, *, user: str) -> Edit:
         before = held(self._meta)

@@ -171,15 +171,15 @@ class GitMirrors:
         head: Revision,
         *,
         apart: Iterable[str],
+        paths: Sequence[str] = (),
         user: str = "",
-        thorough: bool = False,
     ) -> Edit | None:
         """Keep what people changed in the worktree as a commit that the worktree then holds; None when it is nothing.
 
-        An edit that undoes everything has `head` as its revision.
+        An edit that undoes everything has `head` as its revision. With `paths` only these are looked at.
         """
         with self._turn(f"{project}/{slug}"):
-            edit = self._edits(project, slug).take(head, apart=apart, user=user, thorough=thorough)
+            edit = self._edits(project, slug).take(head, apart=apart, paths=paths, user=user)
         if edit is not None:
             self._held.setdefault(project, set()).add(edit.revision)
         return edit
