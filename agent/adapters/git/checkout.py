@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters import process
-from agent.adapters.git import edits
+from agent.adapters.git import edits, kept
 from agent.errors import OutsideError
 from agent.model.names import Revision
 
@@ -175,10 +175,10 @@ class Checkout:
         parents = [word for parent in dict.fromkeys((base, head)) if parent for word in ("-p", parent)]
         message = f"Changes in {self._directory.name}, kept before {target.short} replaced them"
         edit = edits.held(self._meta)
-        trailer = f"{edits.BASE}: {edit.base if edit else base or target}"
+        trailer = f"{kept.BASE}: {edit.base if edit else base or target}"
         who = edits.owner(self._directory, edited)
         commit = self._say("commit-tree", tree, *parents, "-m", message, "-m", trailer, user=who)
-        ref = edits.new_ref(self._directory.name)
+        ref = kept.new_ref(self._directory.name)
         self._say("update-ref", "--end-of-options", ref, commit, "0" * 40)
         return ref
 

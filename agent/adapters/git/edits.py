@@ -10,23 +10,19 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.adapters import process
+from agent.adapters.git.kept import BASE, Compare, named, new_ref, store_commit
 from agent.adapters.git.quick import point
 from agent.errors import OutsideError, RequestError
 from agent.model.change import Change, Kind
 from agent.model.edit import Edit, described
-from agent.model.names import Revision, Slug
+from agent.model.names import Revision
 
-EDITS = "refs/butai/edits"  # below it: <slug>/<UTC time>
-BASE = "Butai-Base"  # the trailer that names the branch's revision which was edited
-
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z", re.ASCII)
-_TIME = "%Y%m%dT%H%M%S.%fZ"
 _STATE = "butai-revision"  # written by `checkout`: what the tree holds
 _INDEX = "edits-index"  # ours: what the tree held when it was looked at last, new files included
 _HELD = "edits-held"
@@ -34,11 +30,6 @@ _MOST_LOOKED_AT = 1000  # files whose owner is asked for
 _MOST_FOLDERS = 20_000
 _MOST_PLACES = 200  # beyond that everything is looked at
 _ALONE = ("-c", "core.preloadIndex=false")  # threads cost more than they save where few files are looked at
-_FORMAT = (
-    f"%(refname)%00%(objectname)%00%(authorname)%00%(parent)%00%(trailers:key={BASE},valueonly=true,separator=)%01"
-)
-
-Compare = Callable[[Revision, Revision], tuple[Change, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +64,6 @@ def begin(meta: Path) -> None:
     """The tree holds what was checked out just now: edits are counted from here."""
     shutil.copy2(meta / "index", meta / _INDEX)  # times included: git tells from them which files it must read
     (meta / _HELD).unlink(missing_ok=True)
-
-
-def new_ref(slug: str) -> str:
-    return f"{EDITS}/{slug}/{datetime.now(UTC).strftime(_TIME)}"
 
 
 def owner(directory: Path, paths: Iterable[str]) -> str:
@@ -238,8 +225,7 @@ class Edits:
         base = before.base if before else holds
         files = tuple(change.path for change in self._changes(base, tree))
         ref = new_ref(self._directory.name)
-        edit_id = ref.rpartition("/")[2]
-        at = datetime.strptime(edit_id, _TIME).replace(tzinfo=UTC)
+        edit_id, at = named(ref)
         if not self._changes(head, tree):
             (self._meta / _HELD).unlink(missing_ok=True)
             self._now_holds(head)
@@ -261,16 +247,17 @@ class Edits:
         user: str,
         files: Sequence[str],
     ) -> Revision:
-        parents = ["-p", holds]
+        parents = [holds]
         if (self._meta / "HEAD").read_text().strip() != (before.head if before else base):
             done = self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
             own = done.text.strip()
             if done.ok and own not in (holds, base):  # a person committed: that must not get lost either
-                parents += ["-p", own]
+                parents.append(Revision(own))
         message = f"Edit of {described(files)}\n\n{BASE}: {base}\n"
-        who = {"GIT_AUTHOR_NAME": user, "GIT_AUTHOR_EMAIL": f"{user}@localhost"}
-        done = self._run("commit-tree", tree, *parents, "-F", "-", stdin=os.fsencode(message), more=who)
-        return Revision(self._check(done).text.strip())
+        lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        now = int(datetime.now(UTC).timestamp())
+        lines += [f"author {user} <{user}@localhost> {now} +0000", f"committer Butai <butai@localhost> {now} +0000"]
+        return store_commit(self._mirror / "objects", "\n".join([*lines, "", message]))
 
     def _now_holds(self, revision: Revision) -> None:
         _replace(self._meta / _STATE, f"{revision}\n")
@@ -304,23 +291,6 @@ class Edits:
             hint="It is tried again by itself; look at disk space and at the owner of the files.",
             code="edits-failed",
         )
-
-
-def kept(mirror: Path, slug: Slug, *, env: Mapping[str, str], changes: Compare, limit: int) -> tuple[Edit, ...]:
-    """The edits of an environment, newest first, at most `limit`; those that an update kept among them."""
-    argv = ["git", f"--git-dir={mirror}", "for-each-ref", f"--count={limit}", "--sort=-refname", f"--format={_FORMAT}"]
-    done = process.run([*argv, f"{EDITS}/{slug}/"], env=env, timeout_s=60.0)
-    found = []
-    for record in done.text.split("\x01\n")[:-1]:
-        ref, revision, user, parents, trailer = record.split("\0")
-        edit_id = ref.rpartition("/")[2]
-        if not _ID.fullmatch(edit_id):
-            continue
-        base = Revision(trailer.strip() or parents.split(" ")[0])
-        files = tuple(change.path for change in changes(base, Revision(revision)))
-        at = datetime.strptime(edit_id, _TIME).replace(tzinfo=UTC)
-        found.append(Edit(edit_id, Revision(revision), base, user, at, files))
-    return tuple(found)
 
 
 def _pattern(folder: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 
 from agent.adapters import process
-from agent.adapters.git import edits, quick
+from agent.adapters.git import kept, quick
 from agent.adapters.git.batch import Batch
 from agent.adapters.git.checkout import Checkout, replace_text
 from agent.adapters.git.edits import Edits
@@ -198,7 +198,7 @@ class GitMirrors:
         mirror = self._mirror(project)
         if not mirror.exists():
             return ()
-        return edits.kept(mirror, slug, env=self._env(project), changes=self._batch(project).changes, limit=limit)
+        return kept.kept(mirror, slug, env=self._env(project), changes=self._batch(project).changes, limit=limit)
 
     def restore(self, project: str, slug: Slug, edit: Edit) -> None:
         """Put the files of an edit back into the worktree. RequestError when something is in the way."""
