@@ -32,6 +32,9 @@ _LIST_AGAIN_S = 1.0  # how soon a new environment is watched
 _WAIT_S = 0.2  # between looks at one whose deployment goes on
 _MOST_IN_A_MINUTE = 30  # a program that writes into files of the repository is no person
 _CALM_S = 15.0
+_STORM = 50  # files written in one go; more are waited for until nothing was written for a moment
+_STORM_PAUSE_S = 0.35
+_LONGEST_STORM_S = 5.0
 
 
 class Seen(Protocol):
@@ -70,6 +73,7 @@ class Edits:
         self._noise: dict[Slug, Noise] = {}  # of each that is watched
         self._due: dict[Slug, float] = {}  # which are to be looked at, and not before when
         self._seen: dict[Slug, set[str]] = {}  # what was written there since the last look
+        self._since: dict[Slug, float] = {}  # when the first of these was
         self._begun: dict[Slug, deque[float]] = {}
         self._folders: frozenset[Path] = frozenset()
         self._places: dict[Path, tuple[Slug, str]] = {}
@@ -139,7 +143,11 @@ class Edits:
                 continue
             if noise.hears(inner, is_folder=path.is_dir() and not path.is_symlink()):
                 self._seen.setdefault(slug, set()).add(inner)
+                self._since.setdefault(slug, now)
                 self._due.setdefault(slug, now)
+                if len(self._seen[slug]) > _STORM:  # somebody copies or checks out a lot: wait for the end of it
+                    until = min(self._since[slug] + _LONGEST_STORM_S, now + _STORM_PAUSE_S)
+                    self._due[slug] = max(self._due[slug], until)
 
     def _tell_blind(self, blind: str) -> None:
         """Told once, not each time; nobody is told when it ends, for nothing was lost."""
@@ -162,6 +170,7 @@ class Edits:
             return
         del self._due[slug]
         paths = self._seen.pop(slug, set())
+        self._since.pop(slug, None)
         edit = self._snapshot(environment, paths=paths)
         if edit is not None:
             self._begin(environment, edit)
@@ -171,6 +180,7 @@ class Edits:
     def _forget(self, slug: Slug) -> None:
         self._due.pop(slug, None)
         self._seen.pop(slug, None)
+        self._since.pop(slug, None)
         self._begun.pop(slug, None)
 
     def _is_settled(self, environment: Environment) -> bool:

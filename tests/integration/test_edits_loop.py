@@ -154,3 +154,16 @@ def test_what_was_kept_is_put_back_as_an_edit_by_who_asked(scene: Scene) -> None
     assert (scene.folder / "src/app.py").read_text() == "edited"
     assert (scene.row.edited_by, scene.row.edited_files) == ("anna", 1)
     assert scene.desk.current(scene.environment).caller == ANNA
+
+
+def test_a_storm_of_files_is_taken_when_it_is_over(scene: Scene) -> None:
+    def written(first: int) -> None:
+        for at in range(first, first + 300):
+            (scene.folder / f"{at}").write_text("x")
+        scene.sees(*(f"{at}" for at in range(first, first + 300)), after_s=0.3)
+
+    written(0)
+    written(300)
+    assert scene.row.edited is None
+    scene.sees(after_s=0.5)
+    assert scene.row.edited_files == 600
