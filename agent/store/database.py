@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ Value = str | int | float | bytes | None
 Row = sqlite3.Row
 
 _BUSY_TIMEOUT_S = 10.0
+_BUSY_AGAIN_S = 0.01
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _OUTSIDE = {
     sqlite3.SQLITE_BUSY: "another process holds its lock",
@@ -49,6 +51,7 @@ class Database:
         self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._pause = threading.Event()  # never set
 
     def open(self) -> None:
         """Make the file when absent, check it, migrate it. StateError when damaged or newer than this code."""
@@ -145,12 +148,26 @@ class Database:
             factory=_Connection,
         )
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         with self._lock:
             self._connections.add(connection)
         return connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        """Where another connection is about to open or to close the log, SQLite says "busy" at once, whatever the
+        timeout (https://www.sqlite.org/wal.html, "Sometimes Queries Return SQLITE_BUSY In WAL Mode")."""
+        until = time.monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                self._pause.wait(_BUSY_AGAIN_S)
+            else:
+                return
 
     def _migrate(self) -> None:
         version = self._version()
