@@ -153,6 +153,9 @@ def _switch(
     if observed.routed != table:
         if not in_progress and _failed_by_itself(environment, context) and _serves(observed, serving):
             return Plan(waiting=(_A_PERSON,))
+        if observed.confirmed and observed.routed is not None and observed.routed.routes == table.routes:
+            cause = "the same containers serve another revision"
+            return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table, live=True)
         cause = "the new containers are ready" if observed.routed else "it has no route yet"
         return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table)
     if in_progress and not observed.confirmed:

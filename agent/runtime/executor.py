@@ -262,6 +262,8 @@ class Executor:
         if table is None:
             return ""
         self._edge.write(table)
+        if scene.deployment is None:  # nobody waits
+            return ""
         until = time.monotonic() + _ROUTE_WITHIN_S
         while time.monotonic() < until and not scene.cancel.cancelled() and not self._edge.confirms(table):
             self._pause.wait(_ROUTE_AGAIN_S)

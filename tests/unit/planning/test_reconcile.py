@@ -73,6 +73,14 @@ def test_the_worktree_that_people_see_moves_only_after_every_image_is_there() ->
     assert str(plan(built)) == "checkout 1111111111: the worktree holds 2222222222"
 
 
+def test_a_revision_that_the_same_containers_serve_is_live_before_the_header_says_so() -> None:
+    assert UP.routed is not None
+    world = replace(UP, routed=replace(UP.routed, revision=R2))
+    found = plan(world)
+    assert (str(found), found.live) == ("route feature-x: the same containers serve another revision", True)
+    assert not plan(replace(world, confirmed=False)).live
+
+
 def test_only_services_that_changed_get_a_new_container() -> None:
     world = replace(UP, containers=(DB_UP, container(WEB, config="older")))
     assert str(plan(world)) == "create web: web changed"
