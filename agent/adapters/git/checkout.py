@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters import process
-from agent.adapters.git import edits, kept
+from agent.adapters.git import edits, kept, submodules
 from agent.errors import OutsideError
 from agent.model.names import Revision
 
@@ -108,8 +108,8 @@ class Checkout:
         if base is None or (self._meta / "HEAD").read_text().strip() != base:
             return False
         with self._index("butai-look") as index:
-            arguments = ("-c", "core.fileMode=false", "diff", "--quiet", "--no-ext-diff", "--no-textconv", base)
-            done = self._run(*arguments, index=index)
+            options = ("--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
+            done = self._run("-c", "core.fileMode=false", "diff", *options, base, index=index)
         if done.exit_code not in (0, 1):
             self._check(done)
         return done.ok
@@ -146,7 +146,7 @@ class Checkout:
         )
 
     def _finish(self, target: Revision, kept: str) -> str:
-        edits.begin(self._meta)
+        submodules.hide(self._run, edits.begin(self._meta))
         replace_text(self._state, f"{target}\n")
         return kept
 
@@ -159,6 +159,7 @@ class Checkout:
         """
         old = base or _EMPTY_TREE
         with self._index("butai-edits") as index:
+            submodules.hide(self._run, index)
             self._retried("-c", "core.fileMode=false", "add", "--update", "--", ".", index=index)
             if in_the_way := self._in_the_way(old, target):
                 paths = b"\0".join(os.fsencode(path) for path in in_the_way)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.adapters import process
+from agent.adapters.git import submodules
 from agent.adapters.git.kept import BASE, Compare, named, new_ref, store_commit
 from agent.adapters.git.quick import point
 from agent.errors import OutsideError, RequestError
@@ -60,10 +61,11 @@ def take_up(meta: Path, edit: Held, revision: Revision) -> None:
         (meta / "HEAD").write_text(f"{revision}\n")
 
 
-def begin(meta: Path) -> None:
-    """The tree holds what was checked out just now: edits are counted from here."""
+def begin(meta: Path) -> Path:
+    """The tree holds what was checked out just now: edits are counted from here, by the index that is returned."""
     shutil.copy2(meta / "index", meta / _INDEX)  # times included: git tells from them which files it must read
     (meta / _HELD).unlink(missing_ok=True)
+    return meta / _INDEX
 
 
 def owner(directory: Path, paths: Iterable[str]) -> str:
@@ -117,6 +119,9 @@ class Edits:
         if not seen.stdout and paths:
             return None
         tree = Revision(self._say("write-tree"))
+        if repositories := [change for change in self._changes(tree, holds) if change.is_submodule]:
+            self._leave_out(repositories)
+            tree = Revision(self._say("write-tree"))
         newly = [change.path for change in self._changes(holds, tree)]
         if not newly:
             return None
@@ -151,10 +156,7 @@ class Edits:
         To be called when everything was taken. RequestError when something that git does not know is in the way.
         """
         was = self._say("write-tree")
-        lines = b"".join(
-            f"{change.mode or 0} {change.blob or '0' * 40}\t".encode() + os.fsencode(change.path) + b"\0"
-            for change in sorted(self._changes(edit.base, edit.revision), key=lambda change: bool(change.blob))
-        )
+        lines = submodules.lines(self._changes(edit.base, edit.revision))
         beside = self._meta / "edits-next"
         try:
             shutil.copy2(self._meta / _INDEX, beside)
@@ -203,6 +205,7 @@ class Edits:
         (self._meta / f"{_INDEX}.lock").unlink(missing_ok=True)
         if not (self._meta / _INDEX).exists():
             self._check(self._run("read-tree", holds))
+            submodules.hide(self._run, self._meta / _INDEX)
         text = "".join(f"{_pattern(folder)}\n" for folder in sorted(apart))
         place = self._meta / "edits-apart"
         if not place.exists() or place.read_text() != text:
@@ -219,6 +222,12 @@ class Edits:
                 place = place.parent
             found.add(os.path.relpath(place, self._directory))
         return sorted(found)
+
+    def _leave_out(self, changes: Iterable[Change]) -> None:
+        """A repository inside the tree is somebody's own: what is in it is no edit, nor that it is there."""
+        stdin = submodules.lines(changes)
+        self._check(self._run("update-index", "-z", "--replace", "--index-info", stdin=stdin))
+        submodules.hide(self._run, self._meta / _INDEX)
 
     def _keep(self, head: Revision, holds: Revision, tree: Revision, *, user: str) -> Edit:
         before = held(self._meta)
