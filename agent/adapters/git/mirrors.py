@@ -20,7 +20,7 @@ from agent.adapters.git.objects import Objects, commit_of
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.adapters.git.wire import Wire
 from agent.config import Settings
-from agent.errors import DeployError, OutsideError
+from agent.errors import DeployError, NeedsRebuild, OutsideError
 from agent.model.change import Change
 from agent.model.deployment import Commit
 from agent.model.edit import Edit
@@ -98,7 +98,15 @@ class GitMirrors:
 
     def commit(self, project: str, revision: Revision) -> Commit:
         self._holding(project, revision)
-        return commit_of(revision, self._batch(project).blobs([revision], limit=_LARGEST_COMMIT)[revision])
+        try:
+            data = self._batch(project).blobs([revision], limit=_LARGEST_COMMIT)[revision]
+        except NeedsRebuild as error:
+            raise DeployError(
+                f"The message of commit {revision.short} is larger than a megabyte.",
+                hint="Amend it.",
+                code="commit-too-large",
+            ) from error
+        return commit_of(revision, data)
 
     def files(self, project: str, revision: Revision) -> Mapping[str, str]:
         """Every path of the revision with its git mode."""
@@ -173,13 +181,15 @@ class GitMirrors:
         apart: Iterable[str],
         paths: Sequence[str] = (),
         user: str = "",
+        accept: Callable[[Edit], None] = lambda edit: None,
     ) -> Edit | None:
         """Keep what people changed in the worktree as a commit that the worktree then holds; None when it is nothing.
 
-        An edit that undoes everything has `head` as its revision. With `paths` only these are looked at.
+        An edit that undoes everything has `head` as its revision. With `paths` only these are looked at. While
+        `accept` writes down what is wanted, nothing else touches the worktree.
         """
         with self._turn(f"{project}/{slug}"):
-            edit = self._edits(project, slug).take(head, apart=apart, paths=paths, user=user)
+            edit = self._edits(project, slug).take(head, accept=accept, apart=apart, paths=paths, user=user)
         if edit is not None:
             self._held.setdefault(project, set()).add(edit.revision)
         return edit

@@ -133,7 +133,7 @@ def commit_of(revision: Revision, data: bytes) -> Commit:
 def _decoded(text: bytes, encoding: str) -> str:
     try:
         return text.decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: not every codec knows "replace", and a name may hold a NUL
         return text.decode("utf-8", "replace")
 
 
@@ -146,5 +146,5 @@ def _find(repo: Repo, revision: Revision, path: str) -> Blob | Tree | Submodule 
 
 def _text(value: str | bytes) -> str:
     """Without surrogates, which neither JSON nor SQLite takes."""
-    raw = value if isinstance(value, bytes) else value.encode(errors="surrogateescape")
+    raw = value if isinstance(value, bytes) else value.encode(errors="surrogatepass")
     return raw.decode(errors="replace")
