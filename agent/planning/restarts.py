@@ -23,7 +23,7 @@ def due(release: Release, observed: Observed) -> tuple[Step, ...]:
         spec.name for spec in release.services if any(one.id in observed.started for one in current(spec, observed))
     }
     asking = {spec.name: _why(spec, begun) for spec in release.services if not spec.one_shot and spec.name not in begun}
-    asking = {name: services for name, services in asking.items() if services}
+    asking = {name: services for name, services in asking.items() if services and release.service(name).replicas}
     ready = {name: services for name, services in asking.items() if not _above(name, release) & asking.keys()}
     replaced = tuple(
         Step(Verb.STOP, old.name, f"{name} is restarted for what replaced it", (old.id,))

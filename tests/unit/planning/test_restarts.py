@@ -69,6 +69,13 @@ def test_every_container_of_a_service_is_restarted() -> None:
     assert [step.targets for step in stage.steps] == [("api-1", "api-2")]
 
 
+def test_a_service_that_is_scaled_to_nought_is_not_waited_for() -> None:
+    none = service("api", "db+", replicas=0)
+    shop = release(DB, none, WEB)
+    world = observed(shop, container(DB), container(WEB), started=frozenset({"db-1"}), listening=frozenset({"web-1"}))
+    assert words(shop, world) == "ready"
+
+
 def test_a_task_that_ended_is_not_run_again() -> None:
     task = service("migrate", "db+", one_shot=True)
     shop = release(DB, task, WEB)
