@@ -18,7 +18,7 @@ import structlog
 from agent.config import Settings
 from agent.errors import AgentError, OutsideError
 from agent.model.environment import Environment, Wanted
-from agent.model.names import Slug
+from agent.model.names import Revision, Slug
 from agent.runtime.cancel import CancelToken
 from agent.runtime.ports import Clock
 from agent.runtime.reconciler import Reconciler
@@ -169,6 +169,8 @@ class Controller:
                 self._compare(slug, work)
             except AgentError as error:
                 log.info("the newer wish was not read, the worker will", slug=slug, error=str(error))
+            except Exception:  # our bug: the worker meets it as well and marks the environment (DESIGN 5.4)
+                log.exception("the newer wish was not read", slug=slug)
             with self._changed:
                 asking = work.asking = work.ask_again
                 work.ask_again = False
@@ -178,8 +180,9 @@ class Controller:
         if environment is None:
             return
         before = work.environment
-        if environment.wanted is not before.wanted or environment.salt != before.salt:
+        if _asked(environment) != _asked(before):
             work.cancel.cancel()
+            work.nudge.set()
             return
         follows = environment.wanted is Wanted.RUNNING and not environment.pinned
         if follows and environment.needs_fetch and before.revision is not None and self._refresher.refresh(slug):
@@ -251,3 +254,8 @@ class Controller:
         count = self._failures[slug] = self._failures.get(slug, 0) + 1
         low, high = _BACKOFF_S
         return random.uniform(low / 2, min(high, low * 2.0 ** min(count, 20)))  # noqa: S311 - jitter, not a secret
+
+
+def _asked(environment: Environment) -> tuple[Wanted, int, Revision | None]:
+    """What makes work in progress pointless when it is another, without a look at the remote."""
+    return environment.wanted, environment.salt, environment.edited

@@ -166,7 +166,7 @@ def test_environments_do_not_wait_for_each_other(house: House) -> None:
     hold.set()
 
 
-@pytest.mark.parametrize("wish", ["sleep", "destroy", "redeploy"])
+@pytest.mark.parametrize("wish", ["sleep", "destroy", "redeploy", "an edit"])
 def test_another_wish_ends_what_a_worker_does_at_once(house: House, wish: str) -> None:
     environment = house.desk.live()
     cancelled, again = Event(), Event()
@@ -184,7 +184,10 @@ def test_another_wish_ends_what_a_worker_does_at_once(house: House, wish: str) -
     house.start()
     eventually(lambda: house.looks.busy.get(environment.slug))
 
-    getattr(house.desk.operations, wish)(environment.slug, caller=ANNA)
+    if wish == "an edit":
+        house.desk.store.environments.update(environment.slug, edited=R2, edited_by="anna")
+    else:
+        getattr(house.desk.operations, wish)(environment.slug, caller=ANNA)
     house.controller.wake(environment.slug)
 
     assert cancelled.wait(5)
