@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from agent.errors import DeployError
+import structlog
+
+from agent.errors import DeployError, OutsideError
 from agent.model.deployment import Commit, Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
@@ -16,6 +18,8 @@ from agent.planning.branches import nearest
 from agent.runtime.notifier import Notifier
 from agent.runtime.ports import Clock, Git
 from agent.store import Store
+
+log = structlog.get_logger(__name__)
 
 
 class Refresher:
@@ -40,6 +44,7 @@ class Refresher:
         if revision is None:
             return self._gone(environment)
         commit = self._git.commit(environment.project, revision)
+        edit = self._edit(environment)
         with self._store.transaction():
             newest = self._store.environments.get(slug)
             if newest is None or newest.wanted is not Wanted.RUNNING:  # sleeps or goes meanwhile: nothing is begun
@@ -48,15 +53,27 @@ class Refresher:
             self._store.environments.update(
                 slug, revision=revision, fetched=max(newest.fetched, environment.request), missing=0
             )
-            if moved:  # a push overwrites edits; the checkout tells where they are kept
+            is_lost = environment.edited is not None and edit is None and newest.edited == environment.edited
+            if moved or is_lost:
+                # a push overwrites edits; the checkout tells where they are kept
                 self._store.environments.update(slug, edited=None, edited_by="", edited_files=0)
-            elif newest.edited is not None:
-                commit = self._git.commit(environment.project, newest.edited)
+            elif edit is not None and newest.edited == edit.revision:
+                commit = edit
             current = self._store.deployments.current(slug)
             superseded = self._adopt(newest, current, commit, asked_at, moved=moved)
         if superseded is not None:
             self._notifier.deployment_changed(newest, superseded)
         return moved
+
+    def _edit(self, environment: Environment) -> Commit | None:
+        """What people made of the worktree; None when nothing, or when it went away with a mirror that was lost."""
+        if environment.edited is None:
+            return None
+        try:
+            return self._git.commit(environment.project, environment.edited)
+        except OutsideError as error:
+            log.warning("an edit is not kept any more", slug=environment.slug, error=str(error))
+            return None
 
     def _adopt(
         self,

@@ -187,3 +187,15 @@ def test_a_look_at_the_remote_without_news_keeps_what_was_edited_on_the_host(sce
     assert current.revision == edit.revision
     assert current.commit is not None
     assert current.commit.author == "anna"
+
+
+def test_an_edit_that_went_away_with_its_mirror_gives_way_to_the_branch(scene: Scene) -> None:
+    """No remote has it: to wait for it would be to wait for ever."""
+    environment = scene.on_stage()
+    scene.desk.store.environments.update(environment.slug, edited=EDITED, edited_by="anna", edited_files=2)
+
+    assert not scene.refresh(scene.desk.deploy("main"))
+
+    row = scene.desk.row(environment)
+    assert (row.edited, row.edited_by) == (None, "")
+    assert row.target("") == row.revision
