@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
-from tests.support.samples import page, tiny
+from tests.support.samples import page, slow_dockerfile, tiny
 from tests.support.theatre import LIVE, Theatre
-
-SLOW = 'FROM busybox:1.37\nCOPY www /www\nRUN sleep 4\nCMD ["httpd", "-f", "-p", "8080", "-h", "/www"]\n'
 
 
 def test_killed_in_mid_build_it_completes_the_deployment_and_says_nothing_twice(
     another_theatre: BuildTheatre,
 ) -> None:
     theatre = another_theatre(projects=("tiny",))
-    theatre.push("tiny", "killed", {**page("survived"), "Dockerfile": SLOW})
+    theatre.push("tiny", "killed", page("survived") | slow_dockerfile(4))
     theatre.agent.person().types("deploy killed in tiny")
     eventually(lambda: theatre.phase("tiny", "killed") == "building", 20)
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.samples import page, tiny
+from tests.support.samples import page, slow_dockerfile, tiny
 from tests.support.theatre import LIVE, Theatre
 
 
@@ -82,8 +82,7 @@ def test_an_address_that_nobody_asked_for_is_a_page_of_its_own(theatre: Theatre,
 
 
 def test_until_it_is_ready_the_address_says_what_happens(theatre: Theatre) -> None:
-    slow = 'FROM busybox:1.37\nRUN sleep 2\nCOPY www /www\nCMD ["httpd", "-f", "-p", "8080", "-h", "/www"]\n'
-    theatre.push("tiny", "patience", {**tiny("worth it"), "Dockerfile": slow})
+    theatre.push("tiny", "patience", tiny("worth it") | slow_dockerfile(2))
 
     theatre.agent.cli("deploy", "patience", "--project", "tiny", "--detach")
     waiting = theatre.shows("patience", "patience", accept="text/html")

@@ -5,10 +5,8 @@ import pytest
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
 from tests.support.gitserver import Mood
-from tests.support.samples import page, tiny
+from tests.support.samples import page, slow_dockerfile, tiny
 from tests.support.theatre import Theatre
-
-SLOW = 'FROM busybox:1.37\nCOPY www /www\nRUN sleep 30\nCMD ["httpd", "-f", "-p", "8080", "-h", "/www"]\n'
 
 
 def test_a_signed_webhook_brings_a_push_live_without_waiting_for_a_poll(another_theatre: BuildTheatre) -> None:
@@ -57,7 +55,7 @@ def test_a_force_push_comes_live(theatre: Theatre) -> None:
 def test_a_newer_push_ends_a_running_build_at_once(theatre: Theatre) -> None:
     """The build would take thirty seconds; the newer push is live long before that."""
     slug = theatre.stage("tiny", "impatient", page("one"))
-    theatre.push("tiny", "impatient", {**page("two"), "Dockerfile": SLOW})
+    theatre.push("tiny", "impatient", page("two") | slow_dockerfile(30))
     eventually(lambda: theatre.phase("tiny", "impatient") == "building", 15)
 
     theatre.push("tiny", "impatient", {**page("three"), "Dockerfile": tiny()["Dockerfile"]})

@@ -9,11 +9,9 @@ import httpx
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
 from tests.support.gitserver import Mood
-from tests.support.samples import page, tiny
+from tests.support.samples import page, slow_dockerfile, tiny
 from tests.support.slackd import Misbehaviour
 from tests.support.theatre import LIVE, Theatre
-
-SLOW = 'FROM busybox:1.37\nCOPY www /www\nRUN sleep 20\nCMD ["httpd", "-f", "-p", "8080", "-h", "/www"]\n'
 
 
 def test_a_git_server_that_hangs_keeps_nobody_from_the_site_and_is_asked_again(stricken: Theatre) -> None:
@@ -163,7 +161,7 @@ def test_settings_that_forbid_what_serves_are_told_once_and_it_goes_on_serving(a
 
 def test_told_to_stop_in_mid_build_it_stops_in_time_and_the_next_start_completes(another_theatre: BuildTheatre) -> None:
     theatre = another_theatre(projects=("tiny",))
-    theatre.push("tiny", "paused", {**page("completed"), "Dockerfile": SLOW.replace("20", "5")})
+    theatre.push("tiny", "paused", page("completed") | slow_dockerfile(5))
     theatre.agent.person().types("deploy paused in tiny")
     eventually(lambda: theatre.phase("tiny", "paused") == "building", 30)
     deployment = theatre.last("tiny", "paused")["id"]

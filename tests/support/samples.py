@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.gitserver import Content
+from tests.support.run import run_id
 
 SAMPLES_DIR = Path(__file__).resolve().parents[1] / "samples"
 
@@ -28,6 +29,12 @@ def tiny(page: str = "one", *, compose: str = "", dockerfile: str = "", service:
         "Dockerfile": dockerfile or f"FROM busybox:1.37\nCOPY www /www\nCMD {_as_list(_HTTPD)}\n",
         "www/index.html": f"{page}\n",
     }
+
+
+def slow_dockerfile(seconds: int) -> dict[str, Content]:
+    """The Dockerfile of `tiny` whose build takes so long: also where an earlier run left its steps in the cache."""
+    step = f"sleep {seconds} # {run_id()}"
+    return {"Dockerfile": f"FROM busybox:1.37\nCOPY www /www\nRUN {step}\nCMD {_as_list(_HTTPD)}\n"}
 
 
 def page(text: str) -> dict[str, Content]:
