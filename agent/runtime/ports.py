@@ -102,11 +102,13 @@ class Git(Protocol):
         apart: Iterable[str],
         paths: Sequence[str] = (),
         user: str = "",
+        accept: Callable[[Edit], None] = ...,
     ) -> Edit | None:
         """Keep what people changed in the worktree as a commit, which it then holds; None when that is nothing.
 
         An edit back to `head` has that as its revision. In the folders `apart` new files do not count. With `paths`
-        only these are looked at. `user` is who did it, where the owner of the files does not tell.
+        only these are looked at. `user` is who did it, where the owner of the files does not tell. `accept` writes
+        the edit down before the worktree counts as holding it; when that raises, it does not.
         """
         ...
 

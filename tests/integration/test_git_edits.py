@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -208,6 +209,46 @@ def test_an_edit_in_two_thousand_files_takes_a_fraction_of_a_second(world: GitWo
     began = time.perf_counter()
     assert take(world, "pkg1/module1.py")
     assert time.perf_counter() - began < 0.5
+
+
+def test_a_checkout_holds_an_edit_only_when_it_was_written_down(world: GitWorld) -> None:
+    folder, head = world.checkout(), Revision(world.repository.head())
+
+    def killed(edit: Edit) -> None:
+        assert world.git.checkout_revision("shop", MAIN) == head
+        raise KeyboardInterrupt
+
+    (folder / "src/app.py").write_text("edited")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            world.git.snapshot("shop", MAIN, head, apart=(), accept=killed)
+        assert world.git.checkout_revision("shop", MAIN) == head
+    edit = taken(world)
+    assert (edit.base, edit.files) == (head, ("src/app.py",))
+    assert world.git.checkout_revision("shop", MAIN) == edit.revision
+
+
+def test_a_kill_after_an_edit_was_written_down_changes_no_file(world: GitWorld) -> None:
+    folder, head = world.checkout(), Revision(world.repository.head())
+    wanted: list[Revision] = []
+
+    def killed(edit: Edit) -> None:
+        wanted.append(edit.revision)
+        raise KeyboardInterrupt
+
+    (folder / "src/app.py").write_text("edited")
+    (folder / "src/new.py").write_text("new")
+    with pytest.raises(KeyboardInterrupt):
+        world.git.snapshot("shop", MAIN, head, apart=(), accept=killed)
+    world.git.checkout("shop", MAIN, wanted[0])
+    assert (folder / "src/app.py").read_text() == "edited"
+    assert (folder / "src/new.py").read_text() == "new"
+    assert take(world) is None
+
+
+def test_a_checkout_that_somebody_removed_has_no_folders(world: GitWorld) -> None:
+    shutil.rmtree(world.checkout())
+    assert world.git.folders("shop", MAIN, apart=()) == ()
 
 
 # -- what an update does with them -----------------------------------------------------------------------------------

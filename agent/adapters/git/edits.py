@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,11 +97,20 @@ class Edits:
         self._changes = changes
         self._timeout_s = timeout_s
 
-    def take(self, head: Revision, *, apart: Iterable[str], paths: Sequence[str] = (), user: str = "") -> Edit | None:
+    def take(
+        self,
+        head: Revision,
+        *,
+        accept: Callable[[Edit], None],
+        apart: Iterable[str],
+        paths: Sequence[str] = (),
+        user: str = "",
+    ) -> Edit | None:
         """Keep what was changed since the last look; None when that is nothing.
 
         An edit back to `head` has that as its revision. With `paths` only these are looked at; without, everything is
-        compared, whatever an earlier look saw.
+        compared, whatever an earlier look saw. Only after `accept` the tree counts as holding the edit: when that
+        raises, or we are killed, a look at everything finds it again.
         """
         holds = self._holds()
         if holds is None or not self._directory.is_dir():
@@ -113,7 +122,7 @@ class Edits:
         # one of the places is ignored
         seen = self._run(*options, "add", "--all", "--verbose", "--ignore-errors", "--", *places)
         if seen.exit_code > 1 and places != ["."]:  # one of them went away just now
-            return self.take(head, apart=apart, user=user)
+            return self.take(head, accept=accept, apart=apart, user=user)
         if seen.exit_code > 1:
             self._check(seen)
         if not seen.stdout and paths:
@@ -125,7 +134,7 @@ class Edits:
         newly = [change.path for change in self._changes(holds, tree)]
         if not newly:
             return None
-        return self._keep(head, holds, tree, user=user or owner(self._directory, newly))
+        return self._keep(head, holds, tree, accept=accept, user=user or owner(self._directory, newly))
 
     def ignored(self, paths: Sequence[str]) -> frozenset[str]:
         """Those of the paths whose changes never count."""
@@ -139,7 +148,7 @@ class Edits:
 
     def folders(self, apart: Iterable[str]) -> tuple[str, ...]:
         """Every folder in which a change may count, "" for the tree itself; links are not followed."""
-        if (holds := self._holds()) is None:
+        if (holds := self._holds()) is None or not self._directory.is_dir():
             return ()
         self._prepare(holds, apart)
         found, level = [""], [""]
@@ -229,22 +238,28 @@ class Edits:
         self._check(self._run("update-index", "-z", "--replace", "--index-info", stdin=stdin))
         submodules.hide(self._run, self._meta / _INDEX)
 
-    def _keep(self, head: Revision, holds: Revision, tree: Revision, *, user: str) -> Edit:
+    def _keep(
+        self, head: Revision, holds: Revision, tree: Revision, *, accept: Callable[[Edit], None], user: str
+    ) -> Edit:
         before = held(self._meta)
         base = before.base if before else holds
         files = tuple(change.path for change in self._changes(base, tree))
         ref = new_ref(self._directory.name)
         edit_id, at = named(ref)
         if not self._changes(head, tree):
+            undone = Edit(edit_id, head, head, user, at, ())
+            accept(undone)
             (self._meta / _HELD).unlink(missing_ok=True)
             self._now_holds(head)
-            return Edit(edit_id, head, head, user, at, ())
+            return undone
         commit = self._commit(tree, holds, base, before, user=user, files=files)
         point(self._mirror / ref, commit)
         head_text = before.head if before else (self._meta / "HEAD").read_text().strip()
+        edit = Edit(edit_id, commit, base, user, at, files)
+        accept(edit)
         _replace(self._meta / _HELD, f"{base}\n{ref}\n{head_text}\n")
         self._now_holds(commit)
-        return Edit(edit_id, commit, base, user, at, files)
+        return edit
 
     def _commit(
         self,
