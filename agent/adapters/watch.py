@@ -5,8 +5,9 @@ And what happens in many folders at once; where the kernel will watch no more of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -20,6 +21,7 @@ _STORM_MS = 300  # and at the latest after this long
 _TURN_MS = 250  # how often other folders may be asked for
 _BLIND_S = 5.0  # between looks at everything while the kernel does not tell
 _TRY_AGAIN_S = 60.0  # to be told again
+_MEND_S = 1.0  # before everything is watched anew, because of one name
 _LIMITS = Path("/proc/sys/fs/inotify")
 
 _State = tuple[str, int, int, int]
@@ -27,34 +29,66 @@ _State = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was written since the last one. `blind`: why that may not be all, and the command that mends it."""
+    """What was written since the last one. `is_all`: nothing else was; `blind`: why the kernel does not tell, and the
+    command that mends it.
+    """
 
     paths: frozenset[Path] = frozenset()
     blind: str = ""
+    is_all: bool = True
 
 
 def events(folders: Callable[[], frozenset[Path]], *, stop: Event) -> Iterator[Seen]:
     """What happens in the folders, not below them, a few times a second even when that is nothing, until `stop`.
 
     `folders` is asked each time: when it gives another object than before, they are watched anew, and what happened
-    meanwhile is not told. Links are never followed.
+    meanwhile is not told. Links are never followed. A folder that is gone is told as a path; one whose name is no UTF-8
+    cannot be watched.
     """
     while not stop.is_set():
         watched = folders()
-        if not watched:
+        gone = frozenset(folder for folder in watched if _is_gone(folder))
+        there = frozenset(folder for folder in watched if folder not in gone and _is_text(folder))
+        if not there:
             stop.wait(_TURN_MS / 1000)
-            yield Seen()
+            yield Seen(gone)
             continue
+        before = Seen(gone, is_all=False)  # nobody told what happened until now
         try:
-            for seen in _events(watched, stop):
-                yield seen
+            for seen in _events(there, stop):
+                yield replace(before, paths=before.paths | seen.paths)
+                before = Seen()
                 if folders() is not watched:
                     break
-        except FileNotFoundError:  # one of them is gone: the next answer does not name it
-            stop.wait(_TURN_MS / 1000)
-            yield Seen(watched)
-        except (OSError, RuntimeError) as error:  # RuntimeError: what watchfiles makes of an error while it runs
-            yield from _blindly(_limit(str(error)), stop)
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: watchfiles', of what happens while it runs
+            if not _is_of_a_name(error):
+                yield from _blindly(_limit(str(error)), stop)
+                continue
+            stop.wait(_MEND_S)
+            yield Seen(is_all=False)
+
+
+def _is_gone(folder: Path) -> bool:
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # not ours to see
+        return False
+    return False
+
+
+def _is_text(folder: Path) -> bool:
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_of_a_name(error: Exception) -> bool:
+    """Whether one file or folder is the trouble: it went just now, or its name is no UTF-8."""
+    return isinstance(error, FileNotFoundError | ValueError) or "unable to decode path" in str(error).lower()
 
 
 def _events(watched: frozenset[Path], stop: Event) -> Iterator[Seen]:
@@ -72,13 +106,17 @@ def _events(watched: frozenset[Path], stop: Event) -> Iterator[Seen]:
     ):
         paths = ((change, Path(path)) for change, path in changes)
         # What is "modified" about a folder is its mode or time; what comes into it is told by itself.
-        is_told = (path for change, path in paths if change != watchfiles.Change.modified or not path.is_dir())
+        is_told = (path for change, path in paths if change != watchfiles.Change.modified or not _is_folder(path))
         yield Seen(frozenset(is_told))
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - `Path.is_dir` raises where we may not look
 
 
 def _blindly(why: str, stop: Event) -> Iterator[Seen]:
     for _ in range(round(_TRY_AGAIN_S / _BLIND_S)):
-        yield Seen(blind=why)
+        yield Seen(is_all=False, blind=why)
         if stop.wait(_BLIND_S):
             return
 

@@ -24,5 +24,10 @@ class Edit:
 
 def described(files: Sequence[str]) -> str:
     """ "app.py", "app.py and 2 more"; the name without its folders, since it stands in one line with much else."""
-    first = posixpath.basename(files[0]) if files else "nothing"
+    first = printable(posixpath.basename(files[0])) if files else "nothing"
     return first if len(files) <= 1 else f"{first} and {len(files) - 1} more"
+
+
+def printable(path: str) -> str:
+    """Without surrogates: a name that is no UTF-8 is shown as nearly as can be."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -16,17 +16,21 @@ class Noise:
         self._ignored: set[str] = set()
 
     def learn(self, folders: Iterable[str]) -> None:
-        """The folders in which a change may count, as they are now."""
+        """The folders in which a change may count, as they are now; none while the worktree is not to be read."""
         self.folders = frozenset(folders)
-        self.is_stale = False
+        self.is_stale = not self.folders
+
+    def forget(self) -> None:
+        """What is ignored may be something else now."""
+        self._ignored.clear()
+        self.is_stale = True
 
     def hears(self, path: str, *, is_folder: bool) -> bool:
         """Whether what happened to `path` may be an edit. A folder that comes or goes changes what is watched."""
         if path == ".git" or any(each in self._ignored for each in _ways(path)):
             return False
         if path.rpartition("/")[2] == ".gitignore":
-            self._ignored.clear()
-            self.is_stale = True
+            self.forget()
         if is_folder or path in self.folders:  # even one that is known: it may be another one of that name
             self.is_stale = True
         return True

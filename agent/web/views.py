@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.model.deployment import Commit, Deployment, Failure
-from agent.model.edit import Edit
+from agent.model.edit import Edit, printable
 from agent.model.environment import Environment
 from agent.model.event import Event
 from agent.model.labels import REVISION
@@ -57,7 +57,7 @@ def edit(one: Edit) -> Json:
         "user": one.user,
         "revision": one.revision,
         "base": one.base,
-        "files": [_printable(path) for path in one.files],
+        "files": [printable(path) for path in one.files],
     }
 
 
@@ -140,11 +140,6 @@ def shown(all_of_it: Shown) -> Json:
         "observed": observed(all_of_it.observed),
         "plan": plan(all_of_it.plan),
     }
-
-
-def _printable(path: str) -> str:
-    """Without surrogates: a name that is no UTF-8 is shown as nearly as can be."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def observed(world: Observed) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -163,16 +164,25 @@ class Folders:
             self.told.put(seen)
 
 
+@contextlib.contextmanager
+def watching(*paths: Path) -> Iterator[Folders]:
+    """These watched as long as it is entered; that it ends when it is told to is part of every test."""
+    folders = Folders(*paths)
+    try:
+        yield folders
+    finally:
+        folders.stop.set()
+        folders.thread.join(SOON_S)
+    assert not folders.thread.is_alive()
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> Iterator[Folders]:
     (tmp_path / "a/below").mkdir(parents=True)
     (tmp_path / "b").mkdir()
-    folders = Folders(tmp_path / "a", tmp_path / "b")
-    assert folders.next(lambda seen: not seen.paths), "it watches"
-    yield folders
-    folders.stop.set()
-    folders.thread.join(SOON_S)
-    assert not folders.thread.is_alive()
+    with watching(tmp_path / "a", tmp_path / "b") as folders:
+        assert folders.next(lambda seen: not seen.paths), "it watches"
+        yield folders
 
 
 def test_a_saved_file_of_a_watched_folder_is_told_by_its_path(folders: Folders, tmp_path: Path) -> None:
@@ -193,6 +203,70 @@ def test_other_folders_are_watched_as_soon_as_they_are_named(folders: Folders, t
     assert folders.next(lambda seen: not seen.paths)
     (tmp_path / "a/below/x").write_text("x")
     assert folders.paths() == {tmp_path / "a/below/x"}
+
+
+def test_a_folder_that_is_missing_is_told_and_the_others_are_watched(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with watching(tmp_path / "there", tmp_path / "gone") as folders:
+        first = folders.next(lambda seen: not seen.is_all)
+        assert first is not None
+        assert first.paths == {tmp_path / "gone"}
+        (tmp_path / "there/x").write_text("x")
+        assert folders.paths() == {tmp_path / "there/x"}
+
+
+def test_a_folder_whose_name_is_no_text_is_left_out_and_the_others_are_watched(tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    strange.mkdir()
+    (tmp_path / "there").mkdir()
+    with watching(tmp_path / "there", strange) as folders:
+        assert folders.next(lambda seen: not seen.is_all)
+        (tmp_path / "there/x").write_text("x")
+        assert folders.paths() == {tmp_path / "there/x"}
+
+
+def test_a_file_whose_name_is_no_text_blinds_nobody_and_everything_is_looked_at(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_MEND_S", 0.05)
+    (tmp_path / "b" / os.fsdecode(b"caf\xe9")).write_text("x")
+    for _ in range(2):  # at once, and again when everything is watched
+        seen = folders.next(lambda seen: not seen.is_all)
+        assert seen is not None
+        assert not seen.blind
+    (tmp_path / "b/app.py").write_text("x")
+    assert tmp_path / "b/app.py" in folders.paths()
+
+
+def test_a_name_that_the_watcher_refuses_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*paths: object, **options: object) -> Iterator[None]:
+        raise UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr(watchfiles, "watch", refused)
+    monkeypatch.setattr(watch, "_MEND_S", 0.05)
+    with watching(tmp_path) as folders:
+        for _ in range(2):
+            seen = folders.next(lambda seen: not seen.is_all)
+            assert seen is not None
+            assert not seen.blind
+
+
+def test_a_folder_that_nobody_may_look_into_is_neither_gone_nor_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstat = Path.lstat
+
+    def denied(path: Path) -> os.stat_result:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return lstat(path)
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(Path, "lstat", denied)
+    with watching(tmp_path, tmp_path / "closed") as folders:
+        first = folders.next(lambda seen: not seen.is_all)
+        assert first is not None
+        assert not first.paths
 
 
 def test_a_thousand_files_are_told_in_few_pieces(folders: Folders, tmp_path: Path) -> None:

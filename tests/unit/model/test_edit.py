@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from agent.model.edit import described
@@ -31,3 +33,7 @@ def test_an_edit_that_failed_gives_way_to_the_last_good_one_and_a_failed_push_do
         "c"
     ) == (R1)
     assert environment(revision=R1, edited=R2, failed_revision=R1, failed_config="c").target("c") == R2
+
+
+def test_a_name_that_is_no_text_is_described_by_text() -> None:
+    described((os.fsdecode(b"src/caf\xe9.py"),)).encode()

@@ -16,6 +16,20 @@ def test_a_worktree_is_learnt_before_it_is_listened_to() -> None:
     assert not noise().is_stale
 
 
+def test_a_worktree_that_had_no_folders_yet_is_learnt_again() -> None:
+    here = Noise()
+    here.learn(())
+    assert here.is_stale
+
+
+def test_what_was_ignored_is_heard_again_when_that_may_be_something_else() -> None:
+    here = noise("src")
+    here.ignore(["src/cache"])
+    here.forget()
+    assert here.is_stale
+    assert here.hears("src/cache", is_folder=False)
+
+
 def test_a_file_is_heard_and_changes_nothing_about_the_folders() -> None:
     here = noise("src")
     assert here.hears("src/app.py", is_folder=False)
