@@ -323,7 +323,7 @@ def test_restoring_while_a_push_comes_is_refused(scene: Scene, monkeypatch: pyte
 
 def test_restored_files_are_never_taken_for_somebody_elses_edit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, restore = kept_once(scene), scene.world.git.restore
-    loop = Thread(target=lambda: scene.sees("src/app.py"))
+    loop = Thread(target=lambda: scene.sees(is_all=False))
 
     def seen(project: str, slug: Slug, edit: Edit) -> None:
         restore(project, slug, edit)
