@@ -246,6 +246,16 @@ def test_a_kill_after_an_edit_was_written_down_changes_no_file(world: GitWorld) 
     assert take(world) is None
 
 
+def test_a_checkout_that_holds_an_edit_already_is_left_as_it_is(world: GitWorld) -> None:
+    folder, head = world.checkout(), Revision(world.repository.head())
+    (folder / "src/app.py").write_text("edited")
+    edit = taken(world)
+    assert world.git.checkout("shop", MAIN, edit.revision) == ""
+    (folder / "src/util.py").write_text("edited")
+    assert status(folder) == " M src/app.py\n M src/util.py\n"
+    assert taken(world).base == head
+
+
 def test_a_checkout_that_somebody_removed_has_no_folders(world: GitWorld) -> None:
     shutil.rmtree(world.checkout())
     assert world.git.folders("shop", MAIN, apart=()) == ()

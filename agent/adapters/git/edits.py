@@ -97,6 +97,10 @@ class Edits:
         self._changes = changes
         self._timeout_s = timeout_s
 
+    def holds(self, edit: Revision) -> bool:
+        """Whether the tree holds this edit, and nobody removed it: then an update has nothing to do."""
+        return self._holds() == edit and held(self._meta) is not None and self._directory.is_dir()
+
     def take(
         self,
         head: Revision,

@@ -157,6 +157,8 @@ class GitMirrors:
         """Make the environment's worktree hold `revision`; the ref that keeps edits made there, or ""."""
         self._holding(project, revision)
         with self._turn(f"{project}/{slug}"):
+            if self._edits(project, slug).holds(revision):  # written down just now, while somebody waited for this turn
+                return ""
             return self._checkout(project, slug, self._env(project)).update(revision)
 
     def checkout_revision(self, project: str, slug: Slug) -> Revision | None:
