@@ -305,9 +305,7 @@ class Agentd:
         found += [f"image {one['RepoTags']}" for one in self.docker.api.images(name=f"{self.instance}/{slug}/*")]
         names = {slug, f"{self.instance}.{slug}.yml"}
         # What people had edited in a checkout outlives it, in refs/butai/edits of the mirror.
-        found += [
-            f"file {path}" for path in self.state_dir.rglob("*") if path.name in names and "edits" not in path.parts
-        ]
+        found += [f"file {path}" for path in self._files() if path.name in names and "edits" not in path.parts]
         return sorted(set(found))
 
     def objects(self) -> list[str]:
@@ -320,6 +318,11 @@ class Agentd:
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace") if self.log_path.exists() else ""
+
+    def _files(self) -> Iterator[Path]:
+        """All in the state directory; what the agent removes meanwhile is no error, as it is to `rglob`."""
+        for folder, folders, files in os.walk(self.state_dir):
+            yield from (Path(folder, name) for name in (*folders, *files))
 
     # -- details ---------------------------------------------------------------------------------------------------
 
