@@ -1,7 +1,7 @@
 """Runs the tests floor by floor, each in a pytest of its own, and adds up what they said.
 
-Two lanes of floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no
-test is a failure in CI: what nobody runs is not tested.
+Two floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
+failure in CI: what nobody runs is not tested.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORTS_DIR = ROOT / ".cache" / "floors"
 # From what is cheapest to break to what is dearest to run.
 FLOORS = ("unit", "contract", "integration", "attacks", "faults", "e2e", "browser")
-SECOND_LANE = ("e2e", "browser")  # takes about as long as all the others
+LONGEST = "e2e"
 WITHOUT_DOCKER = ("unit",)
 WITH_BROWSER = ("browser",)
 NO_TESTS_COLLECTED = 5
@@ -69,11 +69,9 @@ def chosen(wanted: str, floors: Sequence[str]) -> tuple[str, ...]:
     return tuple(floor for floor in floors if not names or floor in names)
 
 
-def lanes(floors: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return which floors follow one another; the lanes go side by side."""
-    first = tuple(floor for floor in floors if floor not in SECOND_LANE)
-    second = tuple(floor for floor in floors if floor in SECOND_LANE)
-    return tuple(lane for lane in (first, second) if lane)
+def in_turn(floors: Sequence[str]) -> tuple[str, ...]:
+    """Return in which order they begin: the longest at once, and beside it the others from the lowest."""
+    return tuple(sorted(floors, key=lambda floor: floor != LONGEST))
 
 
 def closing_line(results: Iterable[Result], seconds: float) -> str:
@@ -122,11 +120,6 @@ def run(floor: str, keyword: str) -> Result:
     return _read(floor, running.returncode, report, time.monotonic() - started)
 
 
-def run_lane(floors: Sequence[str], keyword: str) -> list[Result]:
-    """Run floors one after the other."""
-    return [run(floor, keyword) for floor in floors]
-
-
 def _read(floor: str, status: int, report: Path, seconds: float) -> Result:
     if not report.is_file():
         return Result(floor, status, seconds=seconds)
@@ -148,16 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         floors = chosen(options.floor, existing())
-        side_by_side = lanes(floors)
-        order = "; beside them ".join(", ".join(lane) for lane in side_by_side)
-        say("test", f"floors, in this order: {order or 'none has tests'}")
+        say("test", f"floors, two at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
         set_up(floors)
     except SetupError as error:
         say("test", f"cannot go on: {error}")
         return 1
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = [each for lane in pool.map(lambda lane: run_lane(lane, options.k), side_by_side) for each in lane]
+        results = list(pool.map(lambda floor: run(floor, options.k), in_turn(floors)))
     seconds = time.monotonic() - started
     return _tell(results, seconds, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.console import SetupError
-from tools.floors import FLOORS, NO_TESTS_COLLECTED, Result, chosen, closing_line, existing, lanes
+from tools.floors import NO_TESTS_COLLECTED, Result, chosen, closing_line, existing, in_turn
 
 
 def test_floors_run_from_the_lowest_and_only_where_there_are_tests(tmp_path: Path) -> None:
@@ -22,11 +22,9 @@ def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
     assert chosen("e2e, unit", ("unit", "contract", "e2e")) == ("unit", "e2e")
 
 
-def test_every_floor_is_in_one_lane_and_a_single_one_has_no_company() -> None:
-    first, second = lanes(FLOORS)
-    assert sorted(first + second) == sorted(FLOORS)
-    assert lanes(("e2e",)) == (("e2e",),)
-    assert lanes(()) == ()
+def test_the_longest_floor_begins_at_once_and_the_others_follow_from_the_lowest() -> None:
+    assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "unit", "integration", "browser")
+    assert in_turn(()) == ()
 
 
 def test_an_unknown_floor_is_refused_with_the_ones_there_are() -> None:
