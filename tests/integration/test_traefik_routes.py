@@ -95,7 +95,7 @@ def test_switching_back_and_forth_under_load_fails_no_request(house: EdgeHouse) 
             # What was confirmed is what everybody gets from here on: the old container may go.
             assert _fetch(house, host) == f"200 {version}"
     assert set(seen) == {"200 1", "200 2"}, seen
-    assert sum(seen.values()) > 500
+    assert sum(seen.values()) > 20 * 10, "there was no load to speak of"
     assert sorted(live_s)[len(live_s) // 2] < 1.0
 
 
