@@ -24,7 +24,7 @@ from agent.store import Store
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 60.0
-_TOGETHER_S = 0.05  # what happens within it is told together: a burst of requests is no burst of looks
+_TOGETHER_S = 0.2  # what happens within it is told together: a burst of requests is no burst of looks
 _STOP_SEEN_S = 0.5
 _IDLE_S = 10.0  # how long a message may wait that another process put into the outbox
 
