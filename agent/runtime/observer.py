@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.config import Settings
@@ -110,15 +110,20 @@ class Observer:
         slug = environment.slug
         way = _Way(None) if environment.wanted is Wanted.ABSENT else self._way(environment)
         release = way.release
-        images = {}
-        for known in (each for each in (release, way.previous) if each is not None):
-            for spec in known.services:
-                if spec.image not in images and (image_id := self._engine.image_id(spec.image)):
-                    images[spec.image] = image_id
+        containers = self._engine.containers({INSTANCE: settings.instance, SLUG: slug})
+        synced = self._store.synced.of(slug)
+        tags = [spec.image for spec in release.services] if release is not None else []
+        if (before := way.previous) is not None:
+            tags += [
+                spec.image
+                for spec in before.services
+                if not _is_brought_to(before.revision, spec.name, containers, synced)
+            ]
+        found = ((tag, self._engine.image_id(tag)) for tag in dict.fromkeys(tags))
         started, deaths, starting_s = self._attempts.of(slug)
         return Observed(
-            containers=self._engine.containers({INSTANCE: settings.instance, SLUG: slug}),
-            images=images,
+            containers=containers,
+            images={tag: image_id for tag, image_id in found if image_id},
             own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
@@ -126,7 +131,7 @@ class Observer:
             previous=way.previous,
             decision=way.decision,
             release_saved=way.is_saved,
-            synced=self._store.synced.of(slug),
+            synced=synced,
             unfit=self._livesync.unfit(slug, release.revision) if release is not None else frozenset(),
             started=started,
             deaths=deaths,
@@ -188,3 +193,11 @@ class Observer:
         if routed is None or routed.backend is not Backend.CONTAINERS or not routed.routes:
             return False
         return self._edge.confirms(routed)
+
+
+def _is_brought_to(
+    revision: Revision, service: str, containers: Sequence[Container], synced: Mapping[str, Revision]
+) -> bool:
+    """Whether a service runs on files that were copied: nothing depends then on the image that it came from."""
+    own = [container for container in containers if container.service == service]
+    return bool(own) and all(container.running and synced.get(container.id) == revision for container in own)
