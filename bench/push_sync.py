@@ -18,8 +18,8 @@ from typing import Any
 from bench import projects, report
 from bench.browser import Browser
 from bench.byhand import ByHand
+from bench.pushing import last_once_ended
 from bench.stage import theatre
-from tests.support.eventually import eventually
 from tests.support.theatre import Theatre
 
 ROUNDS = {1: 15, 10: 7, 100: 7, 1000: 7}  # by files changed
@@ -97,7 +97,7 @@ class _Duel:
                 browser.until(text, f"/{path}")
 
         took = report.seconds(push)
-        last = self._last_once_ended()
+        last = last_once_ended(self._stage, "thousands", _BRANCH)
         assert any("synced" in words for words in last["done"]), last
         for verb, seconds in last["timings"].items():
             spent[verb].append(seconds)
@@ -113,14 +113,6 @@ class _Duel:
                 browser.until(text, f"/{path}")
 
         return report.seconds(update)
-
-    def _last_once_ended(self) -> dict[str, Any]:
-        def ended() -> dict[str, Any]:
-            last = self._stage.last("thousands", _BRANCH)
-            assert last["finished_at"], last["phase"]
-            return last
-
-        return eventually(ended, 60, pause_s=0.02)
 
     def _change(self, branch: str, files: int) -> tuple[str, list[str]]:
         """Push a change of so many files; what they say now, and which they are."""

@@ -64,6 +64,17 @@ class Pushes:
         return report.seconds(push)
 
 
+def last_once_ended(stage: Theatre, project: str, branch: str) -> dict[str, Any]:
+    """The last deployment of a branch, when it is over."""
+
+    def ended() -> dict[str, Any]:
+        last = stage.last(project, branch)
+        assert last["finished_at"], last["phase"]
+        return last
+
+    return eventually(ended, 60, pause_s=0.02)
+
+
 def instant(stage: Theatre, slug: str) -> frozenset[tuple[str, str]]:
     """Id and start of each container of an environment: what changes when one is touched."""
     inspect = stage.agent.docker.api.inspect_container

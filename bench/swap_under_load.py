@@ -18,8 +18,8 @@ from typing import Any
 
 from bench import report
 from bench.browser import Browser
+from bench.pushing import last_once_ended
 from bench.stage import theatre
-from tests.support.eventually import eventually
 from tests.support.samples import SAMPLES_DIR, sample
 from tests.support.theatre import Theatre
 from tests.support.websocket import WebSocket
@@ -69,7 +69,7 @@ def _swap(stage: Theatre, browser: Browser, version: str) -> float:
         browser.until(version, "/version")
 
     took = report.seconds(push)
-    _last_once_ended(stage)  # else the next push supersedes it, and holds its change as well
+    last_once_ended(stage, "lasting", _BRANCH)  # else the next push supersedes it, and holds its change as well
     report.progress(f"swap_under_load {version}: {took:.2f} s")
     return round(took, 3)
 
@@ -81,16 +81,9 @@ def _holds_through_a_sync(stage: Theatre, browser: Browser, host: str) -> bool:
         assert stage.agent.webhook(stage.git.url("lasting"), _BRANCH) == 202
         browser.until("synced")
         echoes = (before, held.echo(b"after"))
-    return echoes == (b"before", b"after") and any("synced" in words for words in _last_once_ended(stage)["done"])
-
-
-def _last_once_ended(stage: Theatre) -> dict[str, Any]:
-    def ended() -> dict[str, Any]:
-        last = stage.last("lasting", _BRANCH)
-        assert last["finished_at"], last["phase"]
-        return last
-
-    return eventually(ended, 60)
+    return echoes == (b"before", b"after") and any(
+        "synced" in words for words in last_once_ended(stage, "lasting", _BRANCH)["done"]
+    )
 
 
 class _Load:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agent.adapters import process
 from agent.adapters.git import edits, kept, submodules
+from agent.adapters.git.kept import replace_text
 from agent.errors import OutsideError
 from agent.model.names import Revision
 
@@ -140,7 +141,7 @@ class Checkout:
                 break
             self._take_over(self._foreign(self._between(base, target)))
         raise OutsideError(
-            f"Files in {self._directory} cannot be updated: {_last_line(done)}",
+            f"Files in {self._directory} cannot be updated: {done.last_line}",
             hint="They belong to another user; `docker.ownership_image` is what takes them over.",
             code="checkout-denied",
         )
@@ -299,18 +300,10 @@ class Checkout:
         if done.ok:
             return done
         raise OutsideError(
-            f"The checkout {self._directory.name} could not be updated: {_last_line(done)}",
+            f"The checkout {self._directory.name} could not be updated: {done.last_line}",
             hint="It is tried again by itself; look at disk space and at the owner of the files.",
             code="checkout-failed",
         )
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that it holds the old text or the new, whatever happens; only we can read it."""
-    beside = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(text)
-    beside.replace(path)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -320,10 +313,6 @@ def _is_ours(folder: Path) -> bool:
 def _denied(done: process.Completed) -> bool:
     """Git only warns when it cannot remove a file, and exits 0."""
     return any(word in done.complaint for word in _DENIED)
-
-
-def _last_line(done: process.Completed) -> str:
-    return done.complaint.splitlines()[-1] if done.complaint else f"exit code {done.exit_code}"
 
 
 def _open_up(place: Path) -> None:

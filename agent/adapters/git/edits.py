@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.adapters import process
 from agent.adapters.git import submodules
-from agent.adapters.git.kept import BASE, Compare, named, new_ref, store_commit
+from agent.adapters.git.kept import BASE, Compare, named, new_ref, replace_text, store_commit
 from agent.adapters.git.quick import point
 from agent.errors import OutsideError, RequestError
 from agent.model.change import Change, Kind
@@ -180,7 +180,7 @@ class Edits:
         trouble = self._in_the_way(self._changes(Revision(was), Revision(becomes)))
         if not trouble:
             done = self._run("read-tree", "-m", "-u", was, becomes)
-            trouble = "" if done.ok else _last_line(done)
+            trouble = "" if done.ok else done.last_line
         if trouble:
             raise RequestError(
                 f"The edit {edit.id} cannot be put back: {trouble}",
@@ -261,7 +261,7 @@ class Edits:
         head_text = before.head if before else (self._meta / "HEAD").read_text().strip()
         edit = Edit(edit_id, commit, base, user, at, files)
         accept(edit)
-        _replace(self._meta / _HELD, f"{base}\n{ref}\n{head_text}\n")
+        replace_text(self._meta / _HELD, f"{base}\n{ref}\n{head_text}\n")
         self._now_holds(commit)
         return edit
 
@@ -288,7 +288,7 @@ class Edits:
         return store_commit(self._mirror / "objects", "\n".join([*lines, "", message]))
 
     def _now_holds(self, revision: Revision) -> None:
-        _replace(self._meta / _STATE, f"{revision}\n")
+        replace_text(self._meta / _STATE, f"{revision}\n")
 
     def _below(self, folder: str) -> list[str]:
         try:
@@ -315,7 +315,7 @@ class Edits:
         if done.ok:
             return done
         raise OutsideError(
-            f"Edits in the checkout {self._directory.name} could not be read: {_last_line(done)}",
+            f"Edits in the checkout {self._directory.name} could not be read: {done.last_line}",
             hint="It is tried again by itself; look at disk space and at the owner of the files.",
             code="edits-failed",
         )
@@ -326,14 +326,3 @@ def _pattern(folder: str) -> str:
     if folder == ".":
         return "/*"
     return "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", folder) + "/*"
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text)
-    beside.replace(path)
-
-
-def _last_line(done: process.Completed) -> str:
-    lines = done.complaint.splitlines()
-    return lines[-1] if lines else f"exit code {done.exit_code}"

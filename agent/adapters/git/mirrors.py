@@ -14,8 +14,9 @@ from pathlib import Path
 from agent.adapters import process
 from agent.adapters.git import kept, quick
 from agent.adapters.git.batch import Batch
-from agent.adapters.git.checkout import Checkout, replace_text
+from agent.adapters.git.checkout import Checkout
 from agent.adapters.git.edits import Edits
+from agent.adapters.git.kept import replace_text
 from agent.adapters.git.objects import Objects, commit_of
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.adapters.git.wire import Wire

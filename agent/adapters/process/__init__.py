@@ -68,6 +68,12 @@ class Completed:
         """Standard error as UTF-8, without white space around it."""
         return self.stderr.decode(errors="replace").strip()
 
+    @property
+    def last_line(self) -> str:
+        """What it complained of last, for a sentence; its exit code when it said nothing."""
+        lines = self.complaint.splitlines()
+        return lines[-1] if lines else f"exit code {self.exit_code}"
+
 
 class DeadlineError(OutsideError):
     """A program did not end, or fell silent, before its deadline. `complaint` is the end of its standard error."""
