@@ -152,7 +152,8 @@ def build(dockerfile: tuple[Instruction, ...], context: Files) -> dict[str, tupl
         words = step.rest.split()
         if step.keyword == "FROM":
             tree, workdir = dict(stages.get(words[0], {})), "/"
-            stages[words[-1]] = tree
+            if len(words) > 1:  # `FROM base AS name`; else it has no name, and `base` stays what it was
+                stages[words[-1]] = tree
         elif step.keyword == "WORKDIR":
             workdir = posixpath.join(workdir, step.rest)
         elif step.keyword == "RUN":
