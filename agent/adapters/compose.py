@@ -32,10 +32,11 @@ _PLUGIN_DIRS = (
 )
 _NO_REMOTES = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
 _NOISE = re.compile(r'time="[^"]*" level=\w+ msg="?|^WARN.*')
-# The engine's own words for what passes by itself: an image or network that just went, an engine that restarts.
+# The engine's own words for what passes by itself: something that just went, an engine that restarts.
 _OUR_TROUBLE = (
     "Cannot connect to the Docker daemon",
     "No such image",
+    "No such container",
     "Pool overlaps",
     " not found",
     "is already in use",

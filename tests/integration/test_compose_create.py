@@ -7,12 +7,15 @@ import json
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Network
 from pathlib import Path
+from threading import Thread
 
 import docker
 import pytest
 
+from agent.adapters.compose import ComposeCli
 from agent.errors import OutsideError
 from agent.model.labels import BRANCH, INSTANCE, PROJECT, SERVICE, SLUG
 from agent.model.names import Slug
@@ -185,14 +188,45 @@ def test_a_missing_image_is_not_the_authors_fault_and_is_tried_again(stacks: Sta
         stacks.create(release, web=1)
 
 
-@pytest.mark.slow
-def test_forty_environments_with_two_networks_each_have_addresses(stacks: Stacks) -> None:
+def test_a_container_that_goes_meanwhile_is_not_the_authors_fault_and_is_tried_again(stacks: Stacks) -> None:
+    """Somebody removes one between Compose's list and its closer look: no engine does that to order; one is played."""
+
+    class Engine(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"message": "No such container: 9e9a973fb73d"}).encode()
+            self.send_response(200 if self.path.endswith("_ping") else 404)
+            self.send_header("Api-Version", "1.45")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
     release = stacks.world.read({"compose.yaml": FILE})
-    for block in range(40):
+    path = stacks.world.root / "played.json"
+    path.write_text(json.dumps(release.model))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        compose = ComposeCli(f"tcp://127.0.0.1:{server.server_port}")
+
+        with pytest.raises(OutsideError, match="No such container"):
+            compose.create(release.stack, path, scale={"web": 1, "db": 1}, cancel=CancelToken())
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_more_environments_than_dockers_own_pools_have_room_for_each_have_addresses(stacks: Stacks) -> None:
+    """Those end at 31 networks."""
+    release = stacks.world.read({"compose.yaml": FILE})
+    for block in range(16):
         slug = f"env-{block}"
         stacks.world.environment = dataclasses.replace(stacks.world.environment, slug=Slug(slug), block=block)
         release = stacks.world.reader.read(stacks.world.environment, release.revision)
         stacks.create(release, web=0, db=0)
     made = [IPv4Network(n["IPAM"]["Config"][0]["Subnet"]) for n in stacks.client.api.networks(filters=stacks.filters)]
-    assert len(made) == 80
+    assert len(made) == 32
     assert all(IPv4Network(stacks.pool).supernet_of(network) for network in made)
