@@ -19,7 +19,7 @@ from flask import Blueprint, Response, request
 from agent.errors import RequestError
 from agent.model.deployment import Deployment, Phase
 from agent.model.names import Slug
-from agent.runtime.operations import Accepted
+from agent.runtime.operations import Accepted, Operations
 from agent.web import views
 from agent.web.arguments import Arguments
 from agent.web.deps import Deps, caller
@@ -121,15 +121,15 @@ def _add_environments(routes: Blueprint, deps: Deps) -> None:
         return _accepted(deps.operations.destroy(_existing(deps, slug), caller=caller()))
 
     wishes = {
-        "redeploy": deps.operations.redeploy,
-        "sleep": deps.operations.sleep,
-        "wake": deps.operations.wake,
-        "pin": deps.operations.pin,
-        "unpin": deps.operations.unpin,
+        "redeploy": Operations.redeploy,
+        "sleep": Operations.sleep,
+        "wake": Operations.wake,
+        "pin": Operations.pin,
+        "unpin": Operations.unpin,
     }
 
     def wish(slug: str, verb: str) -> Answer:
-        return _accepted(wishes[verb](_existing(deps, slug), caller=caller()))
+        return _accepted(wishes[verb](deps.operations, _existing(deps, slug), caller=caller()))
 
     for verb in wishes:
         path = f"/environments/<slug>/{verb}"

@@ -10,6 +10,7 @@ import pytest
 from agent.config import Secret
 from agent.web.deps import LISTENER, SOCKET
 from agent.web.server import WebServer
+from tests.support.oneapp import served
 from tests.support.signed import push
 from tests.support.slackd import Slackd
 from tests.support.stage import HOST, REMOTE, MovingClock, build, settings_for
@@ -181,7 +182,7 @@ def test_every_answer_forbids_sniffing(tokened):
 
 @pytest.fixture
 def port(tokened):
-    server = WebServer(tokened.client.application)
+    server = WebServer(served(tokened.client.deps))
     yield server.serve_tcp("127.0.0.1", 0)
     server.close()
 

@@ -7,6 +7,7 @@ Used by the end-to-end tests, the fault tests, the demo and the benchmarks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -120,6 +121,7 @@ class Agentd:
     def launch(self) -> None:
         """Start the process with the settings as they are on disk."""
         assert self._process is None, "it runs already"
+        _compile()
         home = self.base_dir / "home"
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_ALL": "C.UTF-8"}
         argv = [*self._unprivileged(), BUTAI, "serve", "--config", str(self.config_path)]
@@ -400,6 +402,13 @@ class Agentd:
             argv = ["find", "/base", "-mindepth", "1", "-maxdepth", "1", "-exec", "rm", "-rf", "--", "{}", "+"]
             self.docker.containers.run("busybox:1.37", argv, volumes=[mount], remove=True, labels=labels)
             shutil.rmtree(self.base_dir)
+
+
+@functools.cache
+def _compile() -> None:
+    """As an installation does it: the agent's user may not write beside the modules and would compile at each start."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, "-c", "import agent.daemon, agent.cli.main"], env=environment, check=True)
 
 
 def _ids(found: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -26,9 +26,9 @@ from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.store import Store
-from agent.web.app import create_app
 from agent.web.deps import Deps
 from agent.web.server import WebServer
+from tests.support.oneapp import served
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 R1 = Revision("1" * 40)
@@ -233,7 +233,7 @@ class House:
         return NOW.replace(second=3)
 
     def serve(self) -> None:
-        self.server = WebServer(create_app(self.deps))
+        self.server = WebServer(served(self.deps))
         self.server.serve_socket(self.socket)
 
     def close(self) -> None:

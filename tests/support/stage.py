@@ -20,8 +20,8 @@ from agent.runtime.inspect import Inspector
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.store import Store
-from agent.web.app import create_app
 from agent.web.deps import Deps
+from tests.support.oneapp import client_of
 from tests.support.signed import SIGNING_SECRET, WEBHOOK_SECRET, Answer, Headers, SlackPerson
 from tests.support.slackd import TOKEN, Slackd
 
@@ -191,5 +191,5 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         notifier=notifier,
         edits=cast("Edits", None),
     )
-    client = create_app(deps).test_client()
+    client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, client, woken, poked)

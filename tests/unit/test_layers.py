@@ -82,8 +82,8 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports_of(module: str, source: str, *, is_package: bool) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(source)):
+def imports_of(module: str, tree: ast.Module, *, is_package: bool) -> Iterator[Import]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)
@@ -102,15 +102,12 @@ def _base(module: str, node: ast.ImportFrom, *, is_package: bool) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
-def everything() -> list[Import]:
-    return [
-        found
-        for module, path in MODULES.items()
-        for found in imports_of(module, path.read_text(), is_package=path.name == "__init__.py")
-    ]
-
-
-IMPORTS = everything()
+TREES = {module: ast.parse(path.read_text()) for module, path in MODULES.items()}
+IMPORTS = [
+    found
+    for module, path in MODULES.items()
+    for found in imports_of(module, TREES[module], is_package=path.name == "__init__.py")
+]
 
 
 def layer(module: str) -> str:
@@ -184,8 +181,8 @@ def test_nothing_starts_programs_or_revives_objects_by_another_way() -> None:
 def test_nothing_in_the_agent_sleeps_where_it_could_wait_to_be_stopped() -> None:
     sleeping = [
         f"{module}, line {node.lineno}"
-        for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
     ]
     assert not sleeping, sleeping
@@ -205,5 +202,5 @@ def test_nothing_in_the_agent_sleeps_where_it_could_wait_to_be_stopped() -> None
     ],
 )
 def test_this_test_notices(module: str, line: str, is_wrong: object) -> None:
-    [found] = imports_of(module, line, is_package=False)
+    [found] = imports_of(module, ast.parse(line), is_package=False)
     assert is_wrong(found)  # type: ignore[operator]

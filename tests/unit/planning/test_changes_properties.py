@@ -57,16 +57,31 @@ STEPS = [
 PATTERNS = ["*.tmp", "**/*.tmp", "lib", "lib/d", "src/lib", "conf/", "**/d", "!src/lib/d", "a"]
 
 
+# Made once: hypothesis examines a strategy anew for each draw that makes one.
+PLAIN = st.tuples(st.sampled_from(["100644", "100755"]), st.sampled_from(["one", "two"]))
+LINKED = PLAIN | st.tuples(st.just("120000"), st.sampled_from(["c", "../a", "/etc/passwd"]))
+SIZES = (len(PATHS), 3, 3, 3, 3)
+EDITS, LINKED_EDITS = (
+    [st.dictionaries(st.sampled_from(PATHS), st.none() | content, min_size=1, max_size=size) for size in SIZES]
+    for content in (PLAIN, LINKED)
+)
+LINES = st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)
+TARGETS = st.sampled_from(["/app", "/app/src", "/app/lib", "/srv", "/etc/conf"])
+MOUNTED = st.just({"/app": "."}) | st.dictionaries(TARGETS, st.sampled_from(FOLDERS), max_size=2)
+OTHERS = st.sets(st.sampled_from(["/app/data", "/app/src/lib", "/cache"]), max_size=1)
+EITHER = st.booleans()
+WATCHED = st.sampled_from([*FOLDERS, "pkg.json", "a"])
+ACTIONS = st.sampled_from(WatchAction)
+IGNORED = st.lists(st.sampled_from(PATTERNS), max_size=2)
+INCLUDED = st.lists(st.sampled_from(["**/*", "*.tmp", "lib"]), max_size=1)
+
+
 @st.composite
 def histories(draw: st.DrawFn, *, links: bool = False) -> list[Files]:
     """A few revisions, each with a change or three."""
-    content = st.tuples(st.sampled_from(["100644", "100755"]), st.sampled_from(["one", "two"]))
-    if links:
-        content |= st.tuples(st.just("120000"), st.sampled_from(["c", "../a", "/etc/passwd"]))
     found: list[Files] = [{}]
-    for size in (len(PATHS), 3, 3, 3, 3):
-        edits = draw(st.dictionaries(st.sampled_from(PATHS), st.none() | content, min_size=1, max_size=size))
-        merged = {**found[-1], **edits}
+    for edits in LINKED_EDITS if links else EDITS:
+        merged = {**found[-1], **draw(edits)}
         there = {path: file for path, file in merged.items() if file is not None}
         found.append(
             {path: file for path, file in there.items() if not any(other.startswith(f"{path}/") for other in there)}
@@ -76,9 +91,8 @@ def histories(draw: st.DrawFn, *, links: bool = False) -> list[Files]:
 
 @st.composite
 def dockerfiles(draw: st.DrawFn) -> str:
-    lines = draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=6))
     known, kept = {"first"}, ["FROM scratch AS first"]
-    for line in lines:
+    for line in draw(LINES):
         if "--from=" in line and line.partition("--from=")[2].split()[0] not in known:
             continue
         known |= {"second"} if line == "FROM scratch AS second" else set()
@@ -88,24 +102,21 @@ def dockerfiles(draw: st.DrawFn) -> str:
 
 @st.composite
 def mounts(draw: st.DrawFn) -> dict[str, object]:
-    targets = st.sampled_from(["/app", "/app/src", "/app/lib", "/srv", "/etc/conf"])
-    folders = draw(st.just({"/app": "."}) | st.dictionaries(targets, st.sampled_from(FOLDERS), max_size=2))
-    binds = [BindMount(source, target) for target, source in folders.items()]
-    if draw(st.booleans()):
+    binds = [BindMount(source, target) for target, source in draw(MOUNTED).items()]
+    if draw(EITHER):
         binds.append(BindMount("pkg.json", "/etc/pkg.json", is_file=True))
-    others = draw(st.sets(st.sampled_from(["/app/data", "/app/src/lib", "/cache"]), max_size=1))
-    return {"binds": tuple(binds), "other_mounts": tuple(others)}
+    return {"binds": tuple(binds), "other_mounts": tuple(draw(OTHERS))}
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> WatchRule:
-    path = draw(st.sampled_from([*FOLDERS, "pkg.json", "a"]))
+    path = draw(WATCHED)
     return WatchRule(
         path=path,
-        action=draw(st.sampled_from(WatchAction)),
+        action=draw(ACTIONS),
         target="/app" if path == "." else f"/app/{path}",
-        ignore=tuple(draw(st.lists(st.sampled_from(PATTERNS), max_size=2))),
-        include=tuple(draw(st.lists(st.sampled_from(["**/*", "*.tmp", "lib"]), max_size=1))),
+        ignore=tuple(draw(IGNORED)),
+        include=tuple(draw(INCLUDED)),
     )
 
 
@@ -169,11 +180,15 @@ texts = st.builds(lambda letter, path: letter.format(path), st.sampled_from(LETT
 pushes = st.lists(texts, max_size=6, unique_by=lambda text: text.split()[1])
 
 
+CONTEXTS = st.sampled_from([".", "src"])
+RULES = st.lists(rules(), max_size=3)
+MOUNTS = mounts()
+
+
 @st.composite
 def stacks(draw: st.DrawFn) -> tuple[ServiceSpec, ...]:
-    context = draw(st.sampled_from([".", "src"]))
-    web = built("web", *draw(st.lists(rules(), max_size=3)), context=context, **draw(mounts()))
-    return (web, service("db", **draw(mounts())))
+    web = built("web", *draw(RULES), context=draw(CONTEXTS), **draw(MOUNTS))
+    return (web, service("db", **draw(MOUNTS)))
 
 
 def decided(services: tuple[ServiceSpec, ...], lines: list[str], dockerignore: str = "") -> Decision:

@@ -13,9 +13,9 @@ from agent.model.deployment import Phase
 from agent.model.environment import Wanted
 from agent.model.names import Slug
 from agent.model.observed import ContainerState, Observed
-from agent.web.app import create_app
 from agent.web.deps import CALLER, LISTENER, SOCKET
 from tests.support.fakes_api import House, build_house, container, meanwhile, wait_until
+from tests.support.oneapp import client_of
 
 API = "/api/v1"
 
@@ -29,7 +29,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def client(house: House) -> FlaskClient:
-    client = create_app(house.deps).test_client()
+    client = client_of(house.deps)
     client.environ_base |= {LISTENER: SOCKET, CALLER: "unix:anna"}
     return client
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.web.api import PREFIX
-from agent.web.app import create_app
 from agent.web.deps import CALLER, LISTENER, SOCKET
 from tests.support.fakes_api import build_house
+from tests.support.oneapp import client_of
 from tests.unit.web.test_openapi import OPERATIONS, check_answer, parameters_of
 
 TEXT = st.one_of(
@@ -43,7 +43,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     house = build_house(directory)
     house.deploy()
     house.inspector.live.put(None)
-    client = create_app(house.deps).test_client()
+    client = client_of(house.deps)
     client.environ_base |= {LISTENER: SOCKET, CALLER: "unix:anna"}
     yield client
     house.close()

@@ -19,6 +19,7 @@ from agent.web.api import PREFIX, document
 from agent.web.app import create_app
 from agent.web.deps import CALLER, LISTENER, SOCKET
 from tests.support.fakes_api import EDIT, NOW, R1, House, build_house
+from tests.support.oneapp import client_of
 
 DOCUMENT = document()
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -78,7 +79,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def client(house: House) -> FlaskClient:
-    client = create_app(house.deps).test_client()
+    client = client_of(house.deps)
     client.environ_base |= {LISTENER: SOCKET, CALLER: "unix:anna"}
     return client
 

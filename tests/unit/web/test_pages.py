@@ -16,8 +16,8 @@ from agent import config
 from agent.model.deployment import Failure, Phase
 from agent.model.environment import Wanted
 from agent.model.names import Slug
-from agent.web.app import create_app
 from tests.support.fakes_api import R1, SETTINGS, House, build_house
+from tests.support.oneapp import client_of
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
@@ -31,7 +31,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 @pytest.fixture
 def client(house: House) -> FlaskClient:
-    return create_app(house.deps).test_client()
+    return client_of(house.deps)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """An agent on which feature/x waits for its turn, for tests that only look."""
     house = build_house(tmp_path_factory.mktemp("staged"))
     deploy(house)
-    yield create_app(house.deps).test_client()
+    yield client_of(house.deps)
     house.close()
 
 
@@ -139,7 +139,7 @@ def test_slack_is_named_only_where_there_is_slack(house: House, tmp_path: Path) 
     secret.chmod(0o600)
     text = f'{SETTINGS}\n[slack]\nsigning_secret_file = "{secret}"\nteam = "T0123ABCD"\n'
     settings = config.parse(text, tmp_path)
-    client = create_app(replace(house.deps, settings=lambda: settings)).test_client()
+    client = client_of(replace(house.deps, settings=lambda: settings))
     assert "`/butai deploy BRANCH` in Slack, or `butai deploy BRANCH`" in ask(client, host_of("nobody")).text
 
 
