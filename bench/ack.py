@@ -156,13 +156,14 @@ class _Child:
 
 def _serve_agent(pipe: Connection, name: str, slack_port: int) -> None:
     from agent.adapters.clock import SystemClock
+    from agent.web.app import create_app
     from agent.web.server import WebServer
     from tests.support.stage import build, settings_of
 
     directory, location = Path(name), f"127.0.0.1:{slack_port}"
     settings = settings_of(directory, api_url=f"http://{location}/api/", location=location, token=True)
     stage = build(directory, cast("Any", None), settings=settings, clock=cast("Any", SystemClock()))
-    server, stop = WebServer(stage.client.application), Event()
+    server, stop = WebServer(create_app(stage.deps)), Event()
     notifier = Thread(target=stage.notifier.run, args=(stop,))
     notifier.start()
     pipe.send(server.serve_tcp("127.0.0.1", 0))

@@ -182,7 +182,7 @@ def test_every_answer_forbids_sniffing(tokened):
 
 @pytest.fixture
 def port(tokened):
-    server = WebServer(served(tokened.client.deps))
+    server = WebServer(served(tokened.deps))
     yield server.serve_tcp("127.0.0.1", 0)
     server.close()
 

@@ -85,6 +85,7 @@ class Stage:
     store: Store
     operations: Operations
     notifier: Notifier
+    deps: Deps
     client: FlaskClient
     woken: list[str] = field(default_factory=list)
     poked: list[str] = field(default_factory=list)
@@ -191,5 +192,4 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         notifier=notifier,
         edits=cast("Edits", None),
     )
-    client = client_of(deps)
-    return Stage(directory, slack, clock, settings, store, operations, notifier, client, woken, poked)
+    return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client_of(deps), woken, poked)
