@@ -1,6 +1,7 @@
-"""Runs the tests floor by floor, lowest first, each in a pytest of its own, and adds up what they said.
+"""Runs the tests floor by floor, each in a pytest of its own, and adds up what they said.
 
-A floor that ran no test is a failure in CI: what nobody runs is not tested.
+Two floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
+failure in CI: what nobody runs is not tested.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools import chromium, engine, images
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORTS_DIR = ROOT / ".cache" / "floors"
 # From what is cheapest to break to what is dearest to run.
 FLOORS = ("unit", "contract", "integration", "attacks", "faults", "e2e", "browser")
+LONGEST = "e2e"
 WITHOUT_DOCKER = ("unit",)
 WITH_BROWSER = ("browser",)
 NO_TESTS_COLLECTED = 5
@@ -66,7 +69,12 @@ def chosen(wanted: str, floors: Sequence[str]) -> tuple[str, ...]:
     return tuple(floor for floor in floors if not names or floor in names)
 
 
-def closing_line(results: Iterable[Result]) -> str:
+def in_turn(floors: Sequence[str]) -> tuple[str, ...]:
+    """Return in which order they begin: the longest at once, and beside it the others from the lowest."""
+    return tuple(sorted(floors, key=lambda floor: floor != LONGEST))
+
+
+def closing_line(results: Iterable[Result], seconds: float) -> str:
     """Add all floors up in the words of pytest's own last line."""
     total = list(results)
     counts = {
@@ -75,7 +83,7 @@ def closing_line(results: Iterable[Result]) -> str:
         "skipped": sum(each.skipped for each in total),
     }
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no tests ran"
-    return f" {words} in {sum(each.seconds for each in total):.2f}s ".center(80, "=")
+    return f" {words} in {seconds:.2f}s ".center(80, "=")
 
 
 def set_up(floors: Sequence[str]) -> None:
@@ -95,9 +103,21 @@ def run(floor: str, keyword: str) -> Result:
     detail = "-q" if floor in WITHOUT_DOCKER else "-v"
     argv = [sys.executable, "-m", "pytest", f"tests/{floor}", detail, f"--junit-xml={report}", "--durations=5"]
     argv += ["-k", keyword] if keyword else []
+    say("test", f"floor {floor} ...")
     started = time.monotonic()
-    status = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
-    return _read(floor, status, report, time.monotonic() - started)
+    with subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as running:
+        for line in running.stdout or ():
+            print(f"{floor:<11} | {line}", end="", flush=True)  # one call: lines of two floors never mix
+    return _read(floor, running.returncode, report, time.monotonic() - started)
 
 
 def _read(floor: str, status: int, report: Path, seconds: float) -> Result:
@@ -121,19 +141,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         floors = chosen(options.floor, existing())
-        say("test", f"floors, in this order: {', '.join(floors) or 'none has tests'}")
+        say("test", f"floors, two at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
         set_up(floors)
     except SetupError as error:
         say("test", f"cannot go on: {error}")
         return 1
-    results = []
-    for floor in floors:
-        say("test", f"floor {floor} ...")
-        results.append(run(floor, options.k))
-    return _tell(results, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))
+    started = time.monotonic()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(lambda floor: run(floor, options.k), in_turn(floors)))
+    seconds = time.monotonic() - started
+    return _tell(results, seconds, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))
 
 
-def _tell(results: Sequence[Result], *, in_ci: bool, narrowed: bool) -> int:
+def _tell(results: Sequence[Result], seconds: float, *, in_ci: bool, narrowed: bool) -> int:
     print()
     bad = not any(each.ran for each in results)
     for each in results:
@@ -141,7 +161,7 @@ def _tell(results: Sequence[Result], *, in_ci: bool, narrowed: bool) -> int:
         bad = bad or problem is not None
         counts = f"{each.passed:5} passed {each.failed:4} failed {each.skipped:4} skipped {each.seconds:8.1f} s"
         print(f"{each.floor:<12} {counts}  {problem or ('ok' if each.ran else 'nothing to run')}")
-    print(closing_line(results), flush=True)
+    print(closing_line(results, seconds), flush=True)
     return 1 if bad else 0
 
 

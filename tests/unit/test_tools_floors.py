@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.console import SetupError
-from tools.floors import NO_TESTS_COLLECTED, Result, chosen, closing_line, existing
+from tools.floors import NO_TESTS_COLLECTED, Result, chosen, closing_line, existing, in_turn
 
 
 def test_floors_run_from_the_lowest_and_only_where_there_are_tests(tmp_path: Path) -> None:
@@ -20,6 +20,11 @@ def test_floors_run_from_the_lowest_and_only_where_there_are_tests(tmp_path: Pat
 def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
     assert chosen("", ("unit", "e2e")) == ("unit", "e2e")
     assert chosen("e2e, unit", ("unit", "contract", "e2e")) == ("unit", "e2e")
+
+
+def test_the_longest_floor_begins_at_once_and_the_others_follow_from_the_lowest() -> None:
+    assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "unit", "integration", "browser")
+    assert in_turn(()) == ()
 
 
 def test_an_unknown_floor_is_refused_with_the_ones_there_are() -> None:
@@ -49,5 +54,5 @@ def test_a_floor_that_failed_or_ran_nothing_in_ci_is_a_problem(
 
 def test_the_closing_line_adds_up_all_floors() -> None:
     results = [Result("unit", 0, passed=3, seconds=1.5), Result("e2e", 1, passed=1, failed=2, skipped=1, seconds=2)]
-    assert closing_line(results).strip("= ") == "2 failed, 4 passed, 1 skipped in 3.50s"
-    assert closing_line([]).strip("= ") == "no tests ran in 0.00s"
+    assert closing_line(results, 2.25).strip("= ") == "2 failed, 4 passed, 1 skipped in 2.25s"
+    assert closing_line([], 0).strip("= ") == "no tests ran in 0.00s"
