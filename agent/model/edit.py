@@ -9,6 +9,8 @@ from datetime import datetime
 
 from agent.model.names import Revision
 
+KEPT = "edits that nobody had noticed were kept"  # the cause of a deployment that only tells of them
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:

@@ -79,6 +79,7 @@ class Observed:
     release: Release | None = None  # of the target revision, if it was read already
     checkout: Revision | None = None  # what the worktree holds; None when there is none
     edited: Revision | None = None  # what people made of it: that stays in the worktree, even when it failed
+    holds_edit: bool = False  # whether an edit is in the worktree, be it one that is not wanted any more
     routed: RouteTable | None = None  # what Traefik's file says
     edge_networks: frozenset[str] = frozenset()  # networks that Traefik is joined to
     listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now

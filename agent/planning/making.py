@@ -17,34 +17,43 @@ from agent.planning.update import Move, Way, moves
 _STOPPED = (ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD)
 
 
-def make(target: Revision, observed: Observed) -> tuple[Step, ...]:
-    """The next steps, side by side; none when all is there."""
-    steps = prepare(target, observed)
+def make(target: Revision, observed: Observed, *, follows: bool) -> tuple[Step, ...]:
+    """The next steps, side by side; none when all is there. `follows` is as for `prepare`."""
+    steps = prepare(target, observed, follows=follows)
     if steps or observed.release is None:
         return steps
     return _create(observed.release, observed)
 
 
-def prepare(target: Revision, observed: Observed) -> tuple[Step, ...]:
+def prepare(target: Revision, observed: Observed, *, follows: bool) -> tuple[Step, ...]:
     """What comes before new containers, and needs no look at networks, ports or routes.
 
     Running containers get their files before the worktree does: people wait for the former. What they mount of the
-    worktree comes first, for a restart must find it.
+    worktree comes first, for a restart must find it. With `follows`, a worktree that none mounts is left for the time
+    when the target is live; unless it holds an edit: the deployment that overwrites it tells where that is kept.
     """
     release = observed.release
     if release is None or release.revision != target:
         return (Step(Verb.READ, target.short, "its compose file was not read yet"),)
     ways = moves(release, observed)
     saving = () if observed.release_saved else (Step(Verb.ADOPT, target.short, "nothing it was read from changed"),)
-    checkout = _checkout(release, observed)
+    is_mounted = any(spec.binds for spec in release.services)
+    checkout = () if follows and not is_mounted and not observed.holds_edit else worktree(release, observed)
     images = _images(release, observed, ways)
     if any(step.verb is not Verb.TAG for step in images):
         return images + saving + (checkout if observed.checkout is None else ())
     moving = _in_place(ways)
-    is_mounted = any(spec.binds for spec in release.services)
     if moving and not (checkout and is_mounted):
         return moving
     return images + saving + checkout
+
+
+def worktree(release: Release, observed: Observed) -> tuple[Step, ...]:
+    """Bring it to the revision; nothing when it is there, or holds an edit that somebody still works on."""
+    if observed.checkout is not None and observed.checkout in (release.revision, observed.edited):
+        return ()
+    cause = f"the worktree holds {observed.checkout.short if observed.checkout else 'nothing'}"
+    return (Step(Verb.CHECKOUT, release.revision.short, cause),)
 
 
 def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tuple[Step, ...]:
@@ -78,13 +87,6 @@ def _in_place(ways: tuple[Move, ...]) -> tuple[Step, ...]:
         targets = tuple(container.id for container in move.containers)
         steps.append(Step(Verb.SYNC, move.spec.name, causes, targets))
     return tuple(steps)
-
-
-def _checkout(release: Release, observed: Observed) -> tuple[Step, ...]:
-    if observed.checkout is not None and observed.checkout in (release.revision, observed.edited):
-        return ()
-    cause = f"the worktree holds {observed.checkout.short if observed.checkout else 'nothing'}"
-    return (Step(Verb.CHECKOUT, release.revision.short, cause),)
 
 
 def _create(release: Release, observed: Observed) -> tuple[Step, ...]:

@@ -64,12 +64,12 @@ def plan(environment: Environment, deployment: Deployment | None, observed: Obse
     return _running(environment, deployment, observed, context)
 
 
-def early(environment: Environment, observed: Observed, context: Context) -> Plan | None:
+def early(environment: Environment, deployment: Deployment, observed: Observed, context: Context) -> Plan | None:
     """What a deployment does before it starts anything; None when that is done. Half a look at the world is enough."""
     target = environment.target(context.fingerprint)
     if environment.wanted is not Wanted.RUNNING or environment.project not in context.settings.projects or not target:
         return None
-    steps = making.prepare(target, observed)
+    steps = making.prepare(target, observed, follows=_follows(environment, deployment))
     return Plan(steps) if steps else None
 
 
@@ -80,10 +80,15 @@ def _running(environment: Environment, deployment: Deployment | None, observed: 
     if target is None:
         return _nothing_good(environment, observed, context)
     release = observed.release
-    steps = making.make(target, observed)
+    steps = making.make(target, observed, follows=_follows(environment, deployment))
     if release is None or steps:
         return Plan(steps) if deployment is not None else _by_itself(steps, environment, observed, context)
     return _start_and_route(environment, deployment, observed, context, release)
+
+
+def _follows(environment: Environment, deployment: Deployment | None) -> bool:
+    """Whether the worktree may wait until the target is live. What failed, or never was live, is looked into there."""
+    return environment.deployed_revision is not None and (deployment is None or deployment.failure is None)
 
 
 def _by_itself(steps: tuple[Step, ...], environment: Environment, observed: Observed, context: Context) -> Plan:
@@ -155,7 +160,8 @@ def _switch(
             return Plan(waiting=(_A_PERSON,))
         if observed.confirmed and observed.routed is not None and observed.routed.routes == table.routes:
             cause = "the same containers serve another revision"
-            return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table, live=True)
+            steps = (Step(Verb.ROUTE, environment.slug, cause), *making.worktree(release, observed))
+            return Plan(steps, route=table, live=True)
         cause = "the new containers are ready" if observed.routed else "it has no route yet"
         return Plan((Step(Verb.ROUTE, environment.slug, cause),), route=table)
     if in_progress and not observed.confirmed:
@@ -178,7 +184,9 @@ def _serves(observed: Observed, replacing: Mapping[str, tuple[Container, ...]]) 
 
 
 def _tidy(release: Release, observed: Observed, context: Context) -> Plan:
-    """The target is live; what it replaced goes, one kind of thing after the other."""
+    """The target is live; the worktree follows, and what it replaced goes, one kind of thing after the other."""
+    if checkout := making.worktree(release, observed):
+        return Plan(checkout, live=True)
     keep = {container.id for spec in release.services for container in current(spec, observed)[: spec.replicas]}
     old = [container for container in observed.containers if container.id not in keep]
     leaving = drain.split(old, observed, limit_s=context.settings.limits.drain_timeout_s)

@@ -127,6 +127,11 @@ def live(deployment: Deployment, *, url: str, took_s: float, again: bool = False
     return _joined([first, _commit(deployment.commit), *_notes(lasting)])
 
 
+def kept(deployment: Deployment) -> str:
+    """To those who asked for it last: what was saved there is not what runs, and not lost."""
+    return _joined([f":floppy_disk: {name(deployment)}: {sentence(deployment.cause)}.", *_notes(deployment.notices)])
+
+
 def failed(deployment: Deployment, *, url: str, serving: Revision | None) -> str:
     """Why not, where to look, whose commit it was, and what to do next. `serving`: the good version people see."""
     failure = deployment.failure or Failure(code="unknown", message="The reason was not recorded.")

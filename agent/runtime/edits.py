@@ -334,7 +334,8 @@ class Edits:
         user = caller.partition(":")[2] or caller
         with self._turn:
             environment = self._existing(slug)
-            if not self._takes_edits(environment) or self._store.deployments.current(slug) is not None:
+            goes_on = self._store.deployments.current(slug) is not None
+            if not self._takes_edits(environment) or goes_on or not self._is_settled(environment):
                 raise _not_settled(environment)
             if self._take(environment) is not None:  # what is there now is kept first
                 environment = self._existing(slug)

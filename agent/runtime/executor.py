@@ -162,7 +162,9 @@ class Executor:
             return ""
         release = self._reader.read(environment, target)
         if scene.deployment is not None and release.notices:
-            self._store.deployments.update(scene.deployment.id, notices=release.notices)
+            known = self._store.deployments.get(scene.deployment.id) or scene.deployment
+            notices = tuple(dict.fromkeys((*known.notices, *release.notices)))  # those of a checkout before it as well
+            self._store.deployments.update(known.id, notices=notices)
         return ""
 
     def _build(self, scene: Scene, step: Step) -> str:

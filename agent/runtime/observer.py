@@ -128,6 +128,7 @@ class Observer:
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
             edited=environment.edited,
+            holds_edit=self._git.holds_edit(environment.project, slug),
             previous=way.previous,
             decision=way.decision,
             release_saved=way.is_saved,

@@ -89,7 +89,7 @@ class Reconciler:
             return Observed(), plan
         in_progress = deployment is not None
         observed = self._observer.glance(environment)
-        plan = reconcile.early(environment, observed, context) if in_progress else None
+        plan = reconcile.early(environment, deployment, observed, context) if deployment is not None else None
         if plan is None:
             tidying = not in_progress or environment.wanted is Wanted.ABSENT
             observed = self._observer.complete(environment, observed, probing=in_progress, tidying=tidying)
@@ -106,7 +106,7 @@ class Reconciler:
         plan: Plan,
         cancel: CancelToken,
     ) -> float | None:
-        if deployment is None and any(step.verb in _WORK for step in plan.steps):
+        if deployment is None and not plan.live and any(step.verb in _WORK for step in plan.steps):
             deployment = self._record.repair(environment, plan)
         if deployment is not None:
             deployment = self._record.advance(environment, deployment, plan)
@@ -123,6 +123,7 @@ class Reconciler:
             self._record.done(deployment, done=report.done, notices=report.notices)
         else:  # the deployment of a push begins with what the fetch found
             self._timings.add(environment.slug, None, report.seconds)
+            self._record.kept(environment, report.notices)
         return 0.0
 
     def _refused(

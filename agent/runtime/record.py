@@ -12,6 +12,7 @@ from datetime import datetime
 
 from agent.errors import CancelledError, OutsideError
 from agent.model.deployment import Deployment, Failure, Phase
+from agent.model.edit import KEPT
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
 from agent.planning.plan import Plan, Verb
@@ -122,6 +123,23 @@ class Record:
             notices=(*fresh.notices, *notices),
             timings=self._timings.onto(fresh),
         )
+
+    def kept(self, environment: Environment, notices: tuple[str, ...]) -> None:
+        """Tell of edits that the checkout found which follows a deployment: nobody had noticed them before."""
+        if not notices:
+            return
+        slug, now, deployments = environment.slug, self._clock.now(), self._store.deployments
+        with self._store.transaction():
+            for text in notices:
+                self._store.events.add("edits", slug=slug, caller="agent", text=text, now=now)
+            told = deployments.current(slug)  # a push may have come meanwhile
+            if told is not None:
+                told = deployments.update(told.id, notices=(*told.notices, *notices))
+            else:
+                told = self._at(environment, deployments.begin(environment, cause=KEPT, caller="agent", now=now))
+                deployments.update(told.id, notices=notices)
+                told = deployments.finish(told.id, Phase.READY, now=now, url=self._url(slug))
+        self._notifier.deployment_changed(environment, told)
 
     def delayed(self, slug: Slug, error: OutsideError) -> None:
         """Tell those who wait that an outside system keeps us waiting; told once for each reason."""

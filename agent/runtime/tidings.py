@@ -11,6 +11,7 @@ from uuid import uuid4
 from agent.config import Settings
 from agent.logs import redactor
 from agent.model.deployment import Deployment, Phase
+from agent.model.edit import KEPT
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
 from agent.model.notice import OpenNotice
@@ -211,6 +212,8 @@ class Tidings:
             self._put_into(thread, str(ended.id), chat.live(ended, url=self._url(ended), took_s=took_s, again=True))
         elif not well:
             self._put_into(thread, str(ended.id), self._failed(ended, environment))
+        elif ended.cause == KEPT:
+            self._put_into(thread, str(ended.id), chat.kept(ended))
         self._store.threads.keep(replace(thread, told=ended.id, well=well))
 
     def _ended(self, thread: Thread) -> list[Deployment]:

@@ -40,15 +40,22 @@ def save(path: Path, text: str) -> None:
 
 
 def settled(theatre: Theatre, branch: str, fits: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-    """Its last deployment, once that has ended and fits."""
+    """Its last deployment, once that has ended and fits, and the worktree is where that brings it."""
 
     def ended() -> dict[str, Any]:
         last = theatre.last("tiny", branch)
         assert last["finished_at"], last["phase"]
         assert fits(last), last
+        assert "checkout" not in theatre.shown("tiny", branch)["plan"]["text"]
         return last
 
     return eventually(ended, 30, pause_s=0.05)
+
+
+def told(theatre: Theatre, branch: str) -> list[str]:
+    """Of which kept edits its deployments tell, the newest first."""
+    found = theatre.agent.ask(f"/environments/{theatre.slug('tiny', branch)}/deployments")["deployments"]
+    return [note for deployment in found for note in deployment["notices"] if "butai edits" in note]
 
 
 def test_a_file_saved_on_the_host_is_live_without_a_push_and_tells_whose_it_is(theatre: Theatre) -> None:
@@ -77,7 +84,8 @@ def test_the_next_push_overwrites_edits_and_they_come_back_when_asked(theatre: T
         theatre.push("tiny", "overwritten", {"www/index.html": "pushed again\n", "www/other.html": "other\n"})
         theatre.shows(slug, "pushed again")
         last = settled(theatre, "overwritten", lambda last: "push" in last["cause"])
-        assert any("butai edits overwritten" in note for note in last["notices"]), last["notices"]
+        [note] = told(theatre, "overwritten")
+        assert last["notices"] == [note]
         assert (folder / "www/index.html").read_text() == "pushed again\n"
         assert not (folder / "www/new.html").exists()
         assert theatre.shown("tiny", "overwritten")["environment"]["edited"] is None
@@ -155,3 +163,21 @@ def test_what_was_edited_while_the_agent_was_down_is_live_when_it_is_back(anothe
         save(folder / "www/index.html", "while it was down\n")
         theatre.agent.start()
         theatre.shows(slug, "while it was down", seconds=20)
+
+
+def test_edits_that_nobody_could_notice_before_a_push_are_kept_and_told_once(another_theatre: BuildTheatre) -> None:
+    theatre = another_theatre(projects=("tiny",))
+    with on_stage(theatre, "unnoticed", "before") as (slug, folder):
+        theatre.agent.stop()
+        save(folder / "www/index.html", "while it was down\n")
+        theatre.push("tiny", "unnoticed", {"www/index.html": "pushed meanwhile\n"})
+        theatre.agent.start()
+        theatre.shows(slug, "pushed meanwhile")
+        settled(theatre, "unnoticed", lambda last: any("butai edits" in note for note in last["notices"]))
+        assert (folder / "www/index.html").read_text() == "pushed meanwhile\n"
+
+        [newest, *_] = theatre.agent.json("edits", slug)["edits"]
+        [note] = told(theatre, "unnoticed")
+        assert newest["id"] in note
+        assert "+while it was down" in theatre.agent.cli("edits", slug, "--patch", newest["id"]).stdout
+        assert theatre.phase("tiny", "unnoticed") == "ready"

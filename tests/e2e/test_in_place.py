@@ -62,7 +62,12 @@ def test_a_push_that_no_service_uses_touches_no_container_and_says_so(theatre: T
 
     eventually(lambda: theatre.last("tiny", "idle")["revision"] == revision, 15)
     eventually(lambda: theatre.last("tiny", "idle")["phase"] == "ready", 15)
-    assert theatre.last("tiny", "idle")["done"] == ["nothing to do: no service uses what changed"]
+    last = theatre.last("tiny", "idle")
+    assert last["done"] == ["nothing to do: no service uses what changed"]
+    assert "checkout" not in last["timings"], "nobody waits for a worktree that no container mounts"
+    eventually(lambda: theatre.shown("tiny", "idle")["plan"]["text"] == "nothing to do", 15)
+    assert (theatre.agent.state_dir / "checkouts" / slug / "docs/notes.md").read_text() == "words\n"
+    assert theatre.last("tiny", "idle") == last, "what follows makes no deployment of its own"
     assert containers(theatre, slug) == before
 
 

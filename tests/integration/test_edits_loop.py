@@ -321,6 +321,20 @@ def test_restoring_while_a_push_comes_is_refused(scene: Scene, monkeypatch: pyte
     assert scene.row.target("") == pushed
 
 
+def test_restoring_before_the_worktree_is_where_its_environment_is_is_refused(scene: Scene) -> None:
+    """It follows after the end of a deployment: what is in it until then is nobody's edit of what runs."""
+    kept = kept_once(scene)
+    scene.world.repository.commit("main", {"README.md": "pushed"})
+    pushed = scene.desk.fetched(scene.environment, scene.world.fetch())
+    scene.goes_live()
+    with pytest.raises(RequestError) as refused:
+        scene.edits.restore(pushed.slug, kept.id, caller=ANNA)
+    assert refused.value.http_status == 409
+    scene.world.checkout()
+    scene.edits.restore(pushed.slug, kept.id, caller=ANNA)
+    assert scene.row.edited is not None
+
+
 def test_restored_files_are_never_taken_for_somebody_elses_edit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, restore = kept_once(scene), scene.world.git.restore
     loop = Thread(target=lambda: scene.sees(is_all=False))

@@ -4,6 +4,7 @@ import pytest
 
 from agent.adapters.slack import Slack
 from agent.model.deployment import Failure, Phase
+from agent.model.edit import KEPT
 from agent.model.environment import Wanted
 from tests.support.slackd import Misbehaviour, Slackd
 from tests.support.stage import R1, R2, R3, MovingClock, Stage, build, settings_for
@@ -362,6 +363,22 @@ def test_pushes_that_go_well_are_not_announced(stage, slack):
     stage.finish("feature/x")
     stage.work(120)
     assert len(slack.calls) == calls
+
+
+def test_edits_that_were_found_after_a_push_was_live_are_told_in_the_thread_once(stage, slack):
+    live_once(stage)
+    [message] = slack.in_channel("C0STAGE")
+    stage.fetched("feature/x", R2)
+    stage.finish("feature/x")
+    environment = stage.environment("feature/x")
+    stage.store.deployments.begin(environment, cause=KEPT, caller="agent", now=stage.clock.now())
+    stage.finish("feature/x", notices=("edits were kept: `butai edits feature/x --restore 1`",))
+    for _ in range(3):
+        stage.restart()
+        stage.work(60)
+    [told] = [one for one in slack.messages if one.thread == message.ts]
+    assert "edits that nobody had noticed were kept" in told.text
+    assert "`butai edits feature/x --restore 1`" in told.text
 
 
 def test_a_push_that_failed_while_the_agent_died_is_told_after_the_restart_and_once(stage, slack):

@@ -52,6 +52,10 @@ class Checkout:
         except (OSError, ValueError):
             return None
 
+    def holds_edit(self) -> bool:
+        """Whether it holds an edit that was kept."""
+        return edits.held(self._meta) is not None
+
     def update(self, target: Revision) -> str:
         """Make the tree hold `target`; the ref that keeps what people had changed in it, or "".
 

@@ -165,6 +165,9 @@ class GitMirrors:
     def checkout_revision(self, project: str, slug: Slug) -> Revision | None:
         return self._checkout(project, slug, {}).revision()
 
+    def holds_edit(self, project: str, slug: Slug) -> bool:
+        return self._checkout(project, slug, {}).holds_edit()
+
     def checkout_dir(self, project: str, slug: Slug) -> Path:
         return self._settings().state_dir / "checkouts" / slug
 

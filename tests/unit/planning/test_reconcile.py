@@ -73,12 +73,47 @@ def test_the_worktree_that_people_see_moves_only_after_every_image_is_there() ->
     assert str(plan(built)) == "checkout 1111111111: the worktree holds 2222222222"
 
 
+BEHIND = replace(UP, checkout=R2)  # a worktree that no container mounts
+OLD = container(WEB, config="older", number=2)
+
+
+@pytest.mark.parametrize(
+    ("world", "row", "first"),
+    [
+        (BEHIND, {}, "checkout 1111111111: the worktree holds 2222222222"),
+        (replace(BEHIND, checkout=None), {}, "checkout 1111111111: the worktree holds nothing"),
+        (replace(BEHIND, containers=(DB_UP, WEB_UP, OLD)), {}, "checkout 1111111111: the worktree holds 2222222222"),
+        (replace(BEHIND, edited=R2), {}, "nothing to do"),
+        (BEHIND, {"request": 2}, "fetch feature/x: somebody asked, or a push was seen"),
+        (BEHIND, {"wanted": Wanted.ASLEEP}, "route feature-x: it goes to sleep"),
+        (BEHIND, {"wanted": Wanted.ABSENT}, "unroute feature-x: the environment is being removed"),
+    ],
+)
+@pytest.mark.parametrize("going", [True, False], ids=["at the end of its deployment", "after a crash of the agent"])
+def test_a_worktree_that_no_container_mounts_follows_when_the_revision_is_live(
+    world: Observed, row: dict[str, object], first: str, *, going: bool
+) -> None:
+    found = plan(world, going=going, **{"deployed_revision": R1} | row)
+    assert str(found) == first
+    assert found.live == (not row)
+
+
+def test_a_worktree_that_no_container_mounts_waits_for_the_route() -> None:
+    unconfirmed = replace(BEHIND, confirmed=False)
+    assert str(plan(unconfirmed, deployed_revision=R2)) == "wait for Traefik to serve the new route"
+
+
 def test_a_revision_that_the_same_containers_serve_is_live_before_the_header_says_so() -> None:
     assert UP.routed is not None
     world = replace(UP, routed=replace(UP.routed, revision=R2))
     found = plan(world)
     assert (str(found), found.live) == ("route feature-x: the same containers serve another revision", True)
     assert not plan(replace(world, confirmed=False)).live
+    behind = plan(replace(world, checkout=R2), deployed_revision=R2)
+    assert (str(behind).splitlines(), behind.live) == (
+        [str(found), f"checkout {R1.short}: the worktree holds {R2.short}"],
+        True,
+    )
 
 
 def test_only_services_that_changed_get_a_new_container() -> None:

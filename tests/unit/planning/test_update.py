@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from agent.model.change import Action, Cause, Decision, FileSync, Verdict
+from agent.model.deployment import Deployment
 from agent.model.names import Revision
 from agent.model.observed import Observed
 from agent.model.release import BindMount, BuildSpec, Release, ServiceSpec
+from agent.planning import reconcile
 from agent.planning.adopt import adopted
 from agent.planning.identity import current
 from agent.planning.plan import Verb
 from agent.planning.update import MOST_FILES
-from tests.support.plans import R1, R2, container, environment, observed, release, service
-from tests.unit.planning.test_reconcile import plan
+from tests.support.desk import BROKEN
+from tests.support.plans import R1, R2, container, deployment, environment, observed, release, service
+from tests.unit.planning.test_reconcile import CONTEXT, plan
 
 BUILD = BuildSpec(context=".", dockerfile="Dockerfile")
 
@@ -59,8 +65,33 @@ def test_files_under_a_rule_are_copied_before_anything_else_is_done() -> None:
     assert str(plan(world(COPY, synced={"web-1": R2}), **LIVE)).splitlines() == [
         "tag worker: nothing that it is built from changed",
         "adopt 2222222222: nothing it was read from changed",
-        "checkout 2222222222: the worktree holds 1111111111",
     ]
+
+
+MOUNTED = replace(BEFORE, services=(replace(BEFORE.services[0], binds=(BindMount("app", "/srv"),)),))
+
+
+@pytest.mark.parametrize(
+    ("why", "seen", "row", "going"),
+    [
+        ("a container shows it", {"release": adopted(MOUNTED, R2)}, {}, deployment()),
+        ("it holds an edit, and the deployment tells where that is kept", {"holds_edit": True}, {}, deployment()),
+        ("it was never live: people look there for the reason", {}, {"deployed_revision": None}, deployment()),
+        ("the deployment failed: its end is told when all is as it was", {}, {}, deployment(failure=BROKEN)),
+        ("", {}, {}, deployment()),
+        ("", {"checkout": None}, {}, deployment()),
+        ("", {"checkout": None}, {}, None),
+        ("", {}, {}, None),
+    ],
+)
+def test_the_worktree_is_waited_for_only_where_it_must_be(
+    why: str, seen: dict[str, Any], row: dict[str, Any], going: Deployment | None
+) -> None:
+    pushed = replace(world(), **seen)
+    assert pushed.release is not None
+    pushed = replace(pushed, images={spec.image: f"sha-{spec.name}" for spec in pushed.release.services})
+    found = reconcile.plan(environment(**LIVE | row), going, pushed, CONTEXT)
+    assert ("checkout" in str(found)) == bool(why), str(found)
 
 
 def test_what_a_container_mounts_of_the_worktree_is_there_before_it_is_restarted() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from agent.errors import CancelledError, OutsideError
 from agent.model.deployment import Failure, Phase
+from agent.model.edit import KEPT
 from agent.model.environment import Wanted
 from agent.planning.plan import Plan, Step, Verb
 from agent.planning.reconcile import MAX_REPAIRS
@@ -68,6 +69,31 @@ def test_a_request_that_came_while_the_world_was_looked_at_is_not_answered_by_wh
     with pytest.raises(CancelledError):
         desk.record.live(seen, desk.current(seen))
     assert desk.current(seen).phase is Phase.QUEUED
+
+
+def test_edits_that_are_found_after_the_end_are_told_by_one_more_deployment_and_an_event(desk: Desk) -> None:
+    environment = desk.live(revision=R1)
+    before = desk.last(environment)
+
+    desk.record.kept(environment, ())
+    assert desk.last(environment) == before
+    desk.record.kept(environment, ("edits were kept",))
+
+    told = desk.last(environment)
+    assert (told.id, told.phase, told.cause) == (before.id + 1, Phase.READY, KEPT)
+    assert (told.notices, told.revision) == (("edits were kept",), R1)
+    assert desk.events(environment)[-1] == "edits by agent: edits were kept"
+
+
+def test_edits_that_are_found_when_the_next_push_has_come_are_told_by_its_deployment(desk: Desk) -> None:
+    environment = desk.live(revision=R1)
+    pushed = desk.current(desk.fetched(environment, R2))
+
+    desk.record.kept(environment, ("edits were kept",))
+
+    assert desk.last(environment).id == pushed.id
+    assert desk.current(environment).notices == ("edits were kept",)
+    assert desk.current(environment).phase is pushed.phase
 
 
 # -- an end that is not ----------------------------------------------------------------------------------------
