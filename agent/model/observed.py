@@ -83,7 +83,7 @@ class Observed:
     routed: RouteTable | None = None  # what Traefik's file says
     edge_networks: frozenset[str] = frozenset()  # networks that Traefik is joined to
     listening: frozenset[str] = frozenset()  # ids of containers whose port answered just now
-    confirmed: bool = False  # Traefik answered with the routed revision
+    confirmed: bool = False  # Traefik answered by these routes
     has_files: bool = False  # whether a worktree directory or release files are left
     previous: Release | None = None  # of the revision that serves, when another one is the target
     decision: Decision | None = None  # what the way from there to the target takes

@@ -324,5 +324,5 @@ class Edge(Protocol):
     def remove(self, slug: Slug) -> None: ...
 
     def confirms(self, table: RouteTable) -> bool:
-        """Whether Traefik answers with exactly this table's file, not an older one; never reaches the containers."""
+        """Whether Traefik answers by a file that leads where this table does; never reaches the containers."""
         ...

@@ -46,7 +46,7 @@ def test_a_container_is_reached_by_whatever_name_compose_gives_it(house: EdgeHou
     assert house.ask(house.hostname("named"))[::2] == (200, "named\n")
 
 
-def test_nothing_confirms_a_table_but_its_own_file(house: EdgeHouse) -> None:
+def test_no_older_file_confirms_a_table_that_leads_elsewhere(house: EdgeHouse) -> None:
     name = house.backend("same", "same")
     old = house.table("same", name, revision="b")
     house.put(old)

@@ -21,7 +21,7 @@ from agent.config import Settings
 from agent.errors import OutsideError, StateError
 from agent.model.edge import ContainerSpec, NetworkSpec
 from agent.model.names import Hostname, Revision, Slug
-from agent.model.route import Backend, Route, RouteTable
+from agent.model.route import ROUTE_HEADER, Backend, Route, RouteTable
 from agent.planning import edge, routing
 
 HOST = Hostname("main.staging.test")
@@ -183,6 +183,44 @@ def server() -> Iterator[ThreadingHTTPServer]:
     yield made
     made.shutdown()
     made.server_close()
+
+
+def test_a_file_that_leads_to_the_same_places_confirms_the_one_after_it(
+    traefik: Traefik, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traefik takes a tenth of a second and more to see a file; pushes may follow each other faster."""
+    served = TABLE
+    answer = lambda *_, **__: (418, {ROUTE_HEADER: routing.fingerprint(served, settings)})  # noqa: E731
+    monkeypatch.setattr(Probe, "ask", answer)
+    pushed, pushed_again = (replace(TABLE, revision=Revision(digit * 40)) for digit in "23")
+    elsewhere = replace(pushed_again, routes=(Route(HOST, "web", 80, ("10.0.0.10",)),))
+
+    assert traefik.confirms(TABLE), "an agent that was started anew knows it by its file"
+    assert not traefik.confirms(pushed)
+    for table in (TABLE, pushed, pushed_again):
+        traefik.write(table)
+    assert traefik.confirms(pushed_again)
+    assert not traefik.confirms(elsewhere)
+    traefik.write(elsewhere)
+    assert not traefik.confirms(elsewhere)
+    traefik.write(pushed_again)
+    assert not traefik.confirms(pushed_again), "Traefik may see the file in between when it looks next"
+    served = pushed_again
+    assert traefik.confirms(pushed_again)
+
+
+def test_after_other_settings_only_its_own_file_confirms_a_table(
+    traefik: Traefik, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = lambda *_, **__: (418, {ROUTE_HEADER: routing.fingerprint(TABLE, settings)})  # noqa: E731
+    monkeypatch.setattr(Probe, "ask", answer)
+    traefik.write(TABLE)
+    pushed = replace(TABLE, revision=Revision("2" * 40))
+    traefik.write(pushed)
+    assert traefik.confirms(pushed)
+    monkeypatch.setattr(traefik, "_settings", lambda: replace(settings, domain="other.test"))
+    traefik.write(pushed)
+    assert not traefik.confirms(pushed)
 
 
 def test_asking_again_uses_the_same_connection(server: ThreadingHTTPServer) -> None:
