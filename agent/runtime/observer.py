@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.config import Settings
@@ -112,18 +112,21 @@ class Observer:
         release = way.release
         containers = self._engine.containers({INSTANCE: settings.instance, SLUG: slug})
         synced = self._store.synced.of(slug)
-        tags = [spec.image for spec in release.services] if release is not None else []
+        wanted = {spec.name: spec.image for spec in release.services} if release is not None else {}
+        images = self._image_ids(wanted.values())
         if (before := way.previous) is not None:
-            tags += [
+            images |= self._image_ids(
                 spec.image
                 for spec in before.services
-                if not _is_brought_to(before.revision, spec.name, containers, synced)
-            ]
-        found = ((tag, self._engine.image_id(tag)) for tag in dict.fromkeys(tags))
+                if spec.image not in wanted.values()
+                and not _is_settled(
+                    before.revision, spec.name, containers, synced, image_id=images.get(wanted.get(spec.name, ""))
+                )
+            )
         started, deaths, starting_s = self._attempts.of(slug)
         return Observed(
             containers=containers,
-            images={tag: image_id for tag, image_id in found if image_id},
+            images=images,
             own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
@@ -138,6 +141,10 @@ class Observer:
             deaths=deaths,
             starting_s=starting_s,
         )
+
+    def _image_ids(self, tags: Iterable[str]) -> dict[str, str]:
+        """Of those that exist."""
+        return {tag: image_id for tag in dict.fromkeys(tags) if (image_id := self._engine.image_id(tag))}
 
     def complete(self, environment: Environment, half: Observed, *, probing: bool, tidying: bool) -> Observed:
         """Everything the plan of this environment may depend on, now; `probing` asks ports and Traefik as well.
@@ -196,9 +203,16 @@ class Observer:
         return self._edge.confirms(routed)
 
 
-def _is_brought_to(
-    revision: Revision, service: str, containers: Sequence[Container], synced: Mapping[str, Revision]
+def _is_settled(
+    revision: Revision,
+    service: str,
+    containers: Sequence[Container],
+    synced: Mapping[str, Revision],
+    *,
+    image_id: str | None,
 ) -> bool:
-    """Whether a service runs on files that were copied: nothing depends then on the image that it came from."""
+    """Whether nothing depends on the image that a service had: it runs on copied files, or from its new one."""
     own = [container for container in containers if container.service == service]
-    return bool(own) and all(container.running and synced.get(container.id) == revision for container in own)
+    is_copied = all(container.running and synced.get(container.id) == revision for container in own)
+    is_there = all(container.image_id == image_id and container.id not in synced for container in own)
+    return bool(own) and (is_copied or is_there)

@@ -121,9 +121,10 @@ class Reconciler:
         if deployment is not None:
             self._timings.add(environment.slug, deployment.id, report.seconds)
             self._record.done(deployment, done=report.done, notices=report.notices)
-        else:  # the deployment of a push begins with what the fetch found
+            return 0.0
+        if not plan.live:  # the deployment of a push begins with what the fetch found
             self._timings.add(environment.slug, None, report.seconds)
-            self._record.kept(environment, report.notices)
+        self._record.kept(environment, report.notices)
         return 0.0
 
     def _refused(

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
 from agent.model.deployment import Phase
+from agent.model.edit import KEPT
 from agent.model.environment import Environment
 from agent.model.observed import Container, Observed
 from agent.planning import routing
 from agent.planning.reconcile import MAX_REPAIRS, Context
 from agent.runtime.cancel import CancelToken
-from agent.runtime.executor import Executor
+from agent.runtime.executor import Executor, Report, Scene
 from agent.runtime.notifier import Notifier
 from agent.runtime.observer import Observer
 from agent.runtime.ports import Engine
 from agent.runtime.reconciler import Reconciler
 from tests.support.desk import Desk
-from tests.support.plans import NOW, container, observed, release, service
+from tests.support.plans import NOW, R2, container, observed, release, service
 
 WEB = service("web")
 SHOP = release(WEB)
@@ -31,6 +32,10 @@ class World:
 
     desk: Desk
     observed: Observed
+    reports: list[Report] = field(default_factory=list)  # what comes of each plan with steps, in order
+
+    def run(self, scene: Scene) -> Report:
+        return self.reports.pop(0)
 
     def context(self, environment: Environment) -> Context:
         settings = self.desk.settings
@@ -61,7 +66,7 @@ def look(world: World, environment: Environment) -> float | None:
     reconciler = Reconciler(
         store=world.desk.store,
         observer=cast("Observer", world),
-        executor=cast("Executor", None),  # no step is due in these worlds
+        executor=cast("Executor", world),
         engine=cast("Engine", world),
         attempts=world.desk.attempts,
         timings=world.desk.timings,
@@ -108,3 +113,35 @@ def test_leftovers_are_looked_for_at_once_but_after_people_were_told_that_it_is_
     assert look(world, environment) == 0.0
     assert desk.last(environment).phase is Phase.READY
     assert look(world, environment) is None
+
+
+def test_a_worktree_that_follows_is_no_deployment_and_no_part_of_the_next_one(world: World) -> None:
+    desk = world.desk
+    environment = desk.live()
+    before = desk.last(environment)
+    world.holds(environment, container(WEB))
+    world.observed = replace(world.observed, checkout=R2)
+    world.reports = [Report((), (), {"checkout": 1.0})]
+
+    assert look(world, environment) == 0.0
+
+    assert desk.last(environment) == before
+    pushed = desk.fetched(environment)
+    world.holds(environment, container(WEB))
+    look(world, pushed)
+    assert desk.last(environment).id == before.id + 1
+    assert "checkout" not in desk.last(environment).timings
+
+
+def test_edits_that_only_the_checkout_found_which_follows_a_deployment_are_told(world: World) -> None:
+    desk = world.desk
+    environment = desk.fetched(desk.live())
+    world.holds(environment, container(WEB))
+    world.observed = replace(world.observed, checkout=R2)
+    world.reports = [Report((), ("edits were kept",), {"checkout": 1.0})]
+
+    look(world, environment)
+
+    told, ended, *_ = desk.store.deployments.history(environment.slug)
+    assert (told.cause, told.notices, told.phase) == (KEPT, ("edits were kept",), Phase.READY)
+    assert (ended.phase, ended.notices) == (Phase.READY, ())
