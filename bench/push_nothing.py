@@ -51,6 +51,7 @@ def _by_agent(stage: Theatre, rounds: int) -> tuple[list[float], int, dict[str, 
     samples: list[float] = []
     spent: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds + 1):
+        pushes.settled()
         revision = pushes.push({"notes/today.md": f"note {number}\n"})
         samples.append(pushes.until_ended(revision))
         for verb, seconds in stage.last("thousands", "stage")["timings"].items():

@@ -54,6 +54,14 @@ class Pushes:
         last = eventually(ready, TIMEOUT_S, pause_s=_PATIENCE_S)
         return datetime.fromisoformat(last["finished_at"]).timestamp()
 
+    def settled(self) -> None:
+        """Wait for what follows a deployment (worktree, tags): nobody pushes again a tenth of a second later."""
+
+        def nothing_left() -> bool:
+            return bool(self.stage.shown(self.project, self.branch)["plan"]["text"] == "nothing to do")
+
+        eventually(nothing_left, TIMEOUT_S, pause_s=_PATIENCE_S)
+
     def until_shown(self, browser: Browser, text: str, path: str = "/") -> float:
         """Tell of a push; seconds until people see `text`."""
 
