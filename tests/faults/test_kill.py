@@ -124,6 +124,6 @@ def test_killed_at_this_moment_of_every_part_of_a_life_it_ends_the_same(
 
     Life(stricken, f"struck-{int(moment * 100):02}", dies).run()
 
-    assert stricken.on_stage() == set()
+    eventually(lambda: stricken.on_stage() == set(), 10)
     bugs = [event for event in stricken.agent.ask("/events", limit="500")["events"] if event["kind"] == "bug"]
     assert bugs == []

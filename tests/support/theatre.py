@@ -114,15 +114,15 @@ class Theatre:
         return dict(json.loads(self.agent.visit(slug, "/state.json").text))
 
     def gone(self, slug: str, seconds: float = 30) -> None:
-        """Nothing of it is left anywhere, and its address says so."""
+        """Nothing of it is left anywhere, and its address says so: the agent forgets it last."""
 
         def nothing_left() -> bool:
             assert self.agent.leftovers(slug) == []
+            answer = self.agent.visit(slug)
+            assert answer.status_code == 404, f"{answer.status_code}: {answer.text}"
             return True
 
         eventually(nothing_left, seconds, pause_s=0.2)
-        answer = self.agent.visit(slug)
-        assert answer.status_code == 404, f"{answer.status_code}: {answer.text}"
 
     def said(self, about: str, fits: Callable[[str], object], *, channel: str = "", seconds: float = 60) -> Message:
         """The newest message that everybody sees and that names `about`, once its text fits."""
