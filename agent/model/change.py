@@ -87,7 +87,8 @@ class Verdict:
     `files`, deletions first, are also what a recreated container gets before it is routed; a rebuilt service needs
     none. `recreate` asks for a new container even if the rebuilt image is the present one, `restart` likewise for a
     restart. `behind`: a fresh image would differ from the present one, though nobody sees it; to be built when there
-    is time. `mounted` counts the paths that the service sees as soon as they are checked out.
+    is time. `mounted` counts the paths that the service sees as soon as they are checked out. `verbatim`: of a restart,
+    that the image before with `files` laid over it is what a build would give.
     """
 
     service: str
@@ -98,6 +99,7 @@ class Verdict:
     execs: tuple[ExecHook, ...] = ()
     behind: bool = False
     mounted: int = 0
+    verbatim: bool = False
     causes: tuple[Cause, ...] = ()
 
     @property
@@ -109,6 +111,11 @@ class Verdict:
     def summary(self) -> str:
         """What was done, as a message says it."""
         return self._words("synced", "restarted", "recreated", "rebuilt", "ran", "checked out")
+
+    @property
+    def beside(self) -> str:
+        """What was done, where a restart was a new container that took over."""
+        return f"restarted {self.service} beside the old one, with {len(self.files)} file{'s' * (len(self.files) != 1)}"
 
     def _words(self, sync: str, restart: str, recreate: str, rebuild: str, run: str, checkout: str) -> str:
         if self.action is Action.NOTHING and self.mounted:

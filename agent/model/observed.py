@@ -90,7 +90,7 @@ class Observed:
     release_saved: bool = True  # false: `release` was derived from `previous` and is not on disk yet
     synced: Mapping[str, Revision] = field(default_factory=dict)  # container id -> whose files it was brought up to
     unfit: frozenset[str] = frozenset()  # services whose containers could not take the target's files
-    is_quiet: bool = False  # nothing was synced for some seconds
+    is_quiet: bool = False  # nothing was synced or created for some seconds
     hopeless: frozenset[str] = frozenset()  # image tags that could not be built in the background
     started: frozenset[str] = frozenset()  # containers that this deployment has started
     deaths: Mapping[str, int] = field(default_factory=dict)  # container id -> exits seen in this deployment

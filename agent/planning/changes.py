@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from agent.model.change import FOLDER, SYMLINK, Action, Cause, Change, Decision, FileSync, Kind, Verdict
 from agent.model.release import BindMount, BuildSpec, ExecHook, Release, Reload, ServiceSpec, WatchAction, WatchRule
-from agent.planning import owners, watchrules
+from agent.planning import delta, owners, watchrules
 from agent.planning.mounts import inside, over
 from agent.planning.recipe import Instruction, landing
 
@@ -95,6 +95,7 @@ def _raised(verdict: Verdict, spec: ServiceSpec, why: str, *, build: bool) -> Ve
         files=() if rebuilt else verdict.files,
         execs=() if rebuilt else verdict.execs,
         behind=verdict.behind and not rebuilt,
+        verbatim=False,
         causes=(*verdict.causes, Cause(why)),
     )
 
@@ -114,6 +115,7 @@ class _Judge:
         self._rebuild = self._recreate = self._restart = self._behind = False
         self._mounted = 0
         self._files: dict[str, FileSync] = {}
+        self._changed: dict[str, Change] = {}  # by the same targets
         self._execs: list[ExecHook] = []
         self._causes: dict[str, list[str]] = {}
 
@@ -142,6 +144,7 @@ class _Judge:
             execs=() if self._rebuild else tuple(self._execs),
             behind=self._behind and not self._rebuild,
             mounted=0 if self._rebuild else self._mounted,
+            verbatim=action is Action.RESTART and bool(copied) and all(map(self._is_as_built, copied)),
             causes=tuple(Cause(why, tuple(paths)) for why, paths in self._causes.items()),
         )
 
@@ -224,6 +227,7 @@ class _Judge:
             return
         self._note(change, words)
         self._files[target] = FileSync(change.path, target, change.mode, change.blob)
+        self._changed[target] = change
 
     def _why_not(self, change: Change, rule: WatchRule, target: str) -> str:
         """Why copying would not give what a build gives; "" when it would."""
@@ -247,6 +251,17 @@ class _Judge:
             change,
             inside(change.path, build.context),
             stood=lambda folder: self._facts.stood(posixpath.normpath(posixpath.join(build.context, folder))),
+        )
+
+    def _is_as_built(self, file: FileSync) -> bool:
+        build = self._spec.build
+        return build is not None and delta.is_as_built(
+            self._recipe(),
+            build,
+            self._changed[file.target],
+            file,
+            places=self._places,
+            mode=self._mode_in(build),
         )
 
     def _judge_bound(
@@ -280,13 +295,10 @@ class _Judge:
         recipe = self._recipe()
         if recipe is None:
             return None
-        context = build.context
-        return landing(
-            recipe,
-            in_context,
-            target=build.target,
-            mode=lambda path: self._facts.mode(posixpath.normpath(posixpath.join(context, path))),
-        )
+        return landing(recipe, in_context, target=build.target, mode=self._mode_in(build))
+
+    def _mode_in(self, build: BuildSpec) -> Callable[[str], str]:
+        return lambda path: self._facts.mode(posixpath.normpath(posixpath.join(build.context, path)))
 
     def _recipe(self) -> Sequence[Instruction] | None:
         if not self._is_parsed:

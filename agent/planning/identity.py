@@ -9,6 +9,7 @@ from __future__ import annotations
 from agent.model.labels import CONFIG
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import ServiceSpec
+from agent.planning.images import delta_tag
 
 _GONE = (ContainerState.REMOVING, ContainerState.DEAD)
 
@@ -22,12 +23,18 @@ def is_configured(spec: ServiceSpec, container: Container) -> bool:
     )
 
 
+def images_of(spec: ServiceSpec, observed: Observed) -> frozenset[str]:
+    """The ids of all images that hold the files of the service's revision."""
+    found = (observed.images.get(tag) for tag in (spec.image, delta_tag(spec.image)))
+    return frozenset(image_id for image_id in found if image_id is not None)
+
+
 def current(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
     """The service's containers that are as wanted, oldest first.
 
     Files that were copied into a container belong to it alone, so what it was brought up to counts more than its image.
     """
-    image_id = observed.images.get(spec.image)
+    images = images_of(spec, observed)
     release = observed.release
     wanted = release.revision if release is not None else None
     found = [
@@ -35,9 +42,7 @@ def current(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
         for container in observed.containers
         if is_configured(spec, container)
         and (
-            observed.synced[container.id] == wanted
-            if container.id in observed.synced
-            else image_id is not None and container.image_id == image_id
+            observed.synced[container.id] == wanted if container.id in observed.synced else container.image_id in images
         )
         and not _must_be_new(spec, container, observed)
     ]

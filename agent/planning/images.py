@@ -22,6 +22,11 @@ def image_tag(instance: str, slug: str, service: str, revision: Revision) -> str
     return f"{instance}/{slug}/{name}:{revision[:12]}"
 
 
+def delta_tag(image: str) -> str:
+    """The tag beside a built image's, of an older one with the changed files on top."""
+    return f"{image}-delta"
+
+
 def build_spec(service: Mapping[str, Any], *, labels: Mapping[str, str]) -> BuildSpec | None:
     """How to build a checked service; None when it runs an image as it is."""
     build = service.get("build")

@@ -11,6 +11,7 @@ from agent.model.names import Revision
 from agent.model.observed import ContainerState, Observed
 from agent.model.release import Release
 from agent.planning.identity import current, outdated
+from agent.planning.images import delta_tag
 from agent.planning.plan import Step, Verb
 from agent.planning.update import Move, Way, moves
 
@@ -60,11 +61,17 @@ def _images(release: Release, observed: Observed, ways: tuple[Move, ...]) -> tup
     steps: dict[str, Step] = {}
     for move in ways:
         spec = move.spec
-        if spec.image in observed.images or spec.image in steps or move.way is Way.IN_PLACE:
+        if move.way is Way.IN_PLACE:
             continue
         if move.way is Way.RETAG:
             cause = "nothing that it is built from changed"
-            steps[spec.image] = Step(Verb.TAG, spec.name, cause, (move.base, spec.image))
+            for old, new in move.tags:
+                if new not in observed.images:
+                    steps[new] = Step(Verb.TAG, spec.name, cause, (old, new))
+        elif {spec.image, delta_tag(spec.image)} & observed.images.keys():
+            continue
+        elif move.way is Way.DELTA:
+            steps[spec.image] = Step(Verb.DELTA, spec.name, _why_build(release, move), move.tags[0])
         elif spec.build is not None:
             steps[spec.image] = Step(Verb.BUILD, spec.name, _why_build(release, move), (spec.name,))
         else:

@@ -26,16 +26,24 @@ def doubt(
     """
     if change.kind is Kind.DELETED or (change.kind is Kind.MODIFIED and change.mode == change.old_mode):
         return ""
-    copies = [step for step in dockerfile if step.keyword in ("COPY", "ADD")]
-    if any(_has(step, "--chmod") for step in copies):
+    if _giving(dockerfile, "--chmod"):
         return "`--chmod` gives it a mode"
-    giving = [step for step in copies if _has(step, "--chown")]
+    giving = _giving(dockerfile, "--chown")
     if not giving or change.kind is Kind.MODIFIED:
         return ""
     folder = posixpath.dirname(in_context or "")
     if folder and stood(folder) and not any(_may_end_at(step, folder) for step in giving):
         return ""
     return "`--chown` gives it an owner"
+
+
+def is_given(dockerfile: Sequence[Instruction]) -> bool:
+    """Whether copied files may stand there otherwise than as root's, with the mode that git has."""
+    return bool(_giving(dockerfile, "--chmod") or _giving(dockerfile, "--chown"))
+
+
+def _giving(dockerfile: Sequence[Instruction], flag: str) -> list[Instruction]:
+    return [step for step in dockerfile if step.keyword in ("COPY", "ADD") and _has(step, flag)]
 
 
 def _may_end_at(step: Instruction, folder: str) -> bool:

@@ -18,6 +18,7 @@ class Verb(StrEnum):
     PULL = "pull"
     TAG = "tag"  # the image of the revision before, since it is this one's too
     ADOPT = "adopt"  # the release of the revision before, likewise
+    DELTA = "delta"  # the image of the revision before, with the changed files on top
     SYNC = "sync"
     CATCH_UP = "catch up"  # an image that lags behind what containers hold already
     CHECKOUT = "checkout"

@@ -14,9 +14,10 @@ from agent.config import Settings
 from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Container, ContainerState, Observed
-from agent.model.release import Release
+from agent.model.release import Release, ServiceSpec
 from agent.planning import drain, making, rollout, routing
 from agent.planning.identity import current
+from agent.planning.images import delta_tag
 from agent.planning.plan import Plan, Step, Verb
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
@@ -203,8 +204,7 @@ def _tidy(release: Release, observed: Observed, context: Context) -> Plan:
     if behind and not observed.is_quiet:
         return Plan(look_again_s=QUIET_S, live=True)
     if behind:
-        cause = f"its containers were synced to {release.revision.short}"
-        return Plan(tuple(Step(Verb.CATCH_UP, spec.name, cause, (spec.name,)) for spec in behind), live=True)
+        return Plan(tuple(_catch_up(spec, release, observed) for spec in behind), live=True)
     if observed.own_images is None:
         return Plan(look_again_s=0.0, live=True)
     tags = _unused_tags(release, observed.own_images, observed)
@@ -212,10 +212,16 @@ def _tidy(release: Release, observed: Observed, context: Context) -> Plan:
     return Plan(untag, live=True)
 
 
+def _catch_up(spec: ServiceSpec, release: Release, observed: Observed) -> Step:
+    holding = "run a delta image of" if delta_tag(spec.image) in observed.images else "were synced to"
+    return Step(Verb.CATCH_UP, spec.name, f"its containers {holding} {release.revision.short}", (spec.name,))
+
+
 def _unused_tags(release: Release, own: Iterable[str], observed: Observed) -> tuple[str, ...]:
     """Tags of older revisions; one that is the last name of an image in use stays, for the engine refuses."""
     in_use = {container.image_id for container in observed.containers}
-    wanted = {spec.image for spec in release.services}
+    deltas = (delta_tag(spec.image) for spec in release.services)
+    wanted = {spec.image for spec in release.services} | {tag for tag in deltas if observed.images.get(tag) in in_use}
     kept = {observed.images.get(tag) for tag in wanted}
     return tuple(
         tag

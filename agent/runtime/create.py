@@ -18,6 +18,7 @@ from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
 from agent.model.observed import Observed
 from agent.model.release import Release
 from agent.planning.identity import current
+from agent.planning.images import delta_tag
 from agent.runtime.cancel import CancelToken
 from agent.runtime.modelfile import write_model
 from agent.runtime.ports import Compose, Git
@@ -68,9 +69,11 @@ class Creator:
 def create_model(
     environment: Environment, release: Release, deployment: Deployment | None, observed: Observed
 ) -> Mapping[str, Any]:
-    """The release's model with the labels that only the moment of creation knows."""
+    """The release's model with the labels, and the images, that only the moment of creation knows."""
     model = copy.deepcopy(dict(release.model))
     for spec in release.services:
+        if spec.image not in observed.images and delta_tag(spec.image) in observed.images:
+            model["services"][spec.name]["image"] = delta_tag(spec.image)
         labels = model["services"][spec.name].setdefault("labels", {})
         labels[CONFIG] = spec.config_hash
         labels[REVISION] = str(release.revision)

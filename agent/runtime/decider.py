@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class _Facts:
             ignored=self._ignored,
             dockerfile=self._dockerfile,
             matches=lambda patterns, path: self._decider.ignore("\n".join(patterns)).excludes(path),
-            mode=lambda path: self._decider.mode(self._question.project, self._question.target, path),
+            mode=functools.cache(lambda path: self._decider.mode(self._question.project, self._question.target, path)),
             readlink=lambda path: self._decider.link(self._question.project, self._question.target, path),
             stood=lambda folder: self._decider.stood(self._question, folder),
         )

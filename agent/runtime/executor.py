@@ -20,6 +20,7 @@ from agent.model.environment import Environment, Wanted
 from agent.model.labels import INSTANCE, SLUG
 from agent.model.observed import Observed
 from agent.model.release import Release, ServiceSpec
+from agent.planning.images import delta_tag
 from agent.planning.plan import Plan, Step, Verb
 from agent.runtime import goodbye
 from agent.runtime.attempts import Attempts
@@ -97,6 +98,7 @@ class Executor:
             Verb.PULL: self._pull,
             Verb.TAG: self._tag,
             Verb.ADOPT: self._adopt,
+            Verb.DELTA: self._delta,
             Verb.SYNC: self._sync,
             Verb.CATCH_UP: self._catch_up,
             Verb.CHECKOUT: self._checkout,
@@ -192,6 +194,14 @@ class Executor:
         seen = [one.summary for one in decision.verdicts if one.mounted]
         return ", ".join(seen) or "nothing to do: no service uses what changed"
 
+    def _delta(self, scene: Scene, step: Step) -> str:
+        decision = scene.observed.decision
+        if decision is not None:
+            verdict, (base, tag) = decision.verdict(step.subject), step.targets
+            revision = scene.release.revision
+            self._livesync.delta(scene.environment, verdict, base, tag, revision=revision, cancel=scene.cancel)
+        return ""
+
     def _sync(self, scene: Scene, step: Step) -> str:
         decision = scene.observed.decision
         if decision is None:
@@ -230,8 +240,13 @@ class Executor:
         with self._starts, _blaming(spec.name):
             _if_wanted(scene)
             self._engine.start(step.targets[0])
-        if spec.in_place and any(c.service == spec.name and c.id != step.targets[0] for c in scene.observed.containers):
+        if not any(c.service == spec.name and c.id != step.targets[0] for c in scene.observed.containers):
+            return f"started {spec.name}"
+        if spec.in_place:
             return f"replaced {spec.name} in place, as it {spec.in_place}"
+        decision, images = scene.observed.decision, scene.observed.images
+        if decision is not None and spec.image not in images and delta_tag(spec.image) in images:
+            return decision.verdict(spec.name).beside
         return f"started {spec.name}"
 
     def _restart(self, scene: Scene, step: Step) -> str:

@@ -18,10 +18,12 @@ from agent.model.release import Release, ServiceSpec
 from agent.model.sync import FileContent
 from agent.planning.watchrules import COPYING
 from agent.runtime.attempts import Attempts
+from agent.runtime.cancel import CancelToken
 from agent.runtime.ports import Clock, Engine, Git
 from agent.store import Store
 
 _TAIL_LINES = 25
+_DELTA_TIMEOUT_S = 30.0  # it takes a tenth of one
 _MOST_BYTES = 32 << 20  # of one sync; above it a build is cheaper
 
 
@@ -65,6 +67,23 @@ class Livesync:
             return ""
         self._store.synced.mark(environment.slug, containers, revision, now=self._clock.now())
         return "" if not (verdict.files or verdict.restart or verdict.execs) else verdict.summary
+
+    def delta(
+        self,
+        environment: Environment,
+        verdict: Verdict,
+        base: str,
+        tag: str,
+        *,
+        revision: Revision,
+        cancel: CancelToken,
+    ) -> None:
+        """Put the files over the image `base`, as `tag`. Where that cannot be, the next plan builds one instead."""
+        try:
+            files = self._contents(environment.project, verdict.files)
+            self._engine.delta(base, files, tag=tag, cancel=cancel, timeout_s=_DELTA_TIMEOUT_S)
+        except NeedsRebuild:
+            self._remember_unfit(environment.slug, verdict.service, revision)
 
     def warm(self, release: Release, containers: Iterable[Container]) -> None:
         """Get containers ready to take files, so that the next `apply` need not wait for that."""

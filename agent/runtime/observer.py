@@ -13,7 +13,7 @@ from agent.model.names import Revision, Slug
 from agent.model.observed import Container, Observed
 from agent.model.release import Release
 from agent.model.route import Backend, RouteTable
-from agent.planning import drain
+from agent.planning import delta, drain
 from agent.planning.adopt import adopted
 from agent.planning.reconcile import QUIET_S, Context
 from agent.planning.rollout import routed_port
@@ -112,21 +112,10 @@ class Observer:
         release = way.release
         containers = self._engine.containers({INSTANCE: settings.instance, SLUG: slug})
         synced = self._store.synced.of(slug)
-        wanted = {spec.name: spec.image for spec in release.services} if release is not None else {}
-        images = self._image_ids(wanted.values())
-        if (before := way.previous) is not None:
-            images |= self._image_ids(
-                spec.image
-                for spec in before.services
-                if spec.image not in wanted.values()
-                and not _is_settled(
-                    before.revision, spec.name, containers, synced, image_id=images.get(wanted.get(spec.name, ""))
-                )
-            )
         started, deaths, starting_s = self._attempts.of(slug)
         return Observed(
             containers=containers,
-            images=images,
+            images=self._images(way, containers, synced),
             own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
@@ -140,7 +129,29 @@ class Observer:
             started=started,
             deaths=deaths,
             starting_s=starting_s,
+            hopeless=self._builder.hopeless(),
         )
+
+    def _images(
+        self, way: _Way, containers: tuple[Container, ...], synced: Mapping[str, Revision]
+    ) -> Mapping[str, str]:
+        """Tag -> image id, of those on which the plan depends; each question costs the way of a push a millisecond."""
+        release, before = way.release, way.previous
+        if release is None:
+            return {}
+        wanted = {spec.name: spec.image for spec in release.services}
+        images = self._image_ids(wanted.values())
+        if before is not None:
+            images |= self._image_ids(
+                spec.image
+                for spec in before.services
+                if spec.image not in wanted.values()
+                and not _is_settled(
+                    before.revision, spec.name, containers, synced, image_id=images.get(wanted.get(spec.name, ""))
+                )
+            )
+        further = delta.to_look_up(release, before, way.decision, containers=containers, synced=synced, known=images)
+        return {**images, **self._image_ids(further)}
 
     def _image_ids(self, tags: Iterable[str]) -> dict[str, str]:
         """Of those that exist."""
@@ -167,8 +178,7 @@ class Observer:
             listening=self._listening(half.release, half.containers) if probing else frozenset(),
             confirmed=probing and self._confirmed(routed),
             has_files=self._reader.has_files(slug) or self._git.checkout_dir(environment.project, slug).exists(),
-            is_quiet=self._is_quiet(slug),
-            hopeless=self._builder.hopeless(),
+            is_quiet=self._is_quiet(slug, half.containers),
         )
         release = half.release
         if release is None or routed is None or (probing and not observed.confirmed):
@@ -180,10 +190,13 @@ class Observer:
         """A whole snapshot at once."""
         return self.complete(environment, self.glance(environment), probing=probing, tidying=tidying)
 
-    def _is_quiet(self, slug: Slug) -> bool:
+    def _is_quiet(self, slug: Slug, containers: Iterable[Container]) -> bool:
         """Whether it is time for work that nobody waits for."""
+        now = self._clock.now()
         last_at = self._store.synced.last_at(slug)
-        return last_at is None or (self._clock.now() - last_at).total_seconds() >= QUIET_S
+        if last_at is not None and (now - last_at).total_seconds() < QUIET_S:
+            return False
+        return all(now.timestamp() - container.created_at >= QUIET_S for container in containers)
 
     def _listening(self, release: Release | None, containers: Sequence[Container]) -> frozenset[str]:
         """Containers whose routed port accepts a connection, asked from the host side of their network."""

@@ -225,6 +225,13 @@ class Engine(Protocol):
         """
         ...
 
+    def delta(self, base: str, files: Iterable[FileContent], *, tag: str, cancel: Cancel, timeout_s: float) -> str:
+        """The image `base` with these files over it, as `COPY` would leave them; its id. It has the base's labels.
+
+        NeedsRebuild when only a build gives such an image, or none came of it in time.
+        """
+        ...
+
     def pull(self, reference: str, *, platform: str, on_line: Callable[[str], None], cancel: Cancel) -> str: ...
 
     def tag(self, source: str, target: str) -> None:

@@ -20,7 +20,7 @@ from agent.runtime.record import Record
 from agent.runtime.timings import LOOK, WAIT, Timings
 from agent.store import Store
 
-_WORK = (Verb.READ, Verb.BUILD, Verb.PULL, Verb.CHECKOUT, Verb.CREATE, Verb.START, Verb.UNPAUSE)
+_WORK = (Verb.READ, Verb.BUILD, Verb.DELTA, Verb.PULL, Verb.CHECKOUT, Verb.CREATE, Verb.START, Verb.UNPAUSE)
 _TAIL_LINES = 25
 
 

@@ -28,6 +28,7 @@ _PHASES = {
     Verb.READ: Phase.BUILDING,
     Verb.BUILD: Phase.BUILDING,
     Verb.PULL: Phase.BUILDING,
+    Verb.DELTA: Phase.BUILDING,
     Verb.TAG: Phase.BUILDING,
     Verb.CHECKOUT: Phase.BUILDING,
     Verb.SYNC: Phase.STARTING,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import BuildTheatre
+from tests.support.agentd import under_load
 from tests.support.eventually import eventually
-from tests.support.samples import SAMPLES_DIR, tiny
+from tests.support.samples import SAMPLES_DIR, page, tiny
 from tests.support.theatre import Theatre
 from tests.support.websocket import WebSocket
 
@@ -113,3 +114,118 @@ def test_a_service_is_restarted_once_after_what_it_depends_on_was_replaced(theat
     assert restarts == ["restarted web, as it depends on worker with `restart: true`"]
     assert web()["Id"] == before["Id"]
     assert web()["State"]["StartedAt"] > before["State"]["StartedAt"]
+
+
+RESTARTING = """\
+services:
+  web:
+    build: .
+    ports: ['8080']
+    develop:
+      watch:
+        - {path: ./www, target: /www, action: sync+restart}
+        - {path: ./live, target: /live, action: sync}
+"""
+# It reads its page once: only a restart shows another.
+READS_ONCE = """\
+FROM busybox:1.37
+COPY www /www
+COPY live /live
+CMD ["sh", "-c", "mkdir /read && cp -r /www/. /read && exec httpd -f -p 8080 -h /read"]
+"""
+RESTARTED = {**tiny("one", compose=RESTARTING, dockerfile=READS_ONCE), "live/a.txt": "one\n", ".dockerignore": "*.md\n"}
+
+
+def web(theatre: Theatre, slug: str) -> dict[str, Any]:
+    """The only container of the entry service, once nothing drains any more."""
+
+    def only() -> dict[str, Any]:
+        newest, *draining = theatre.agent.containers(slug, "web")
+        assert not draining
+        return newest
+
+    return eventually(only, 20, pause_s=0.05)
+
+
+def live(theatre: Theatre, branch: str, revision: str) -> list[str]:
+    """What was done once the revision is live."""
+
+    def done() -> list[str]:
+        last = theatre.last("tiny", branch)
+        assert (last["revision"], last["phase"]) == (revision, "ready"), last
+        return list(last["done"])
+
+    return eventually(done, 30, pause_s=0.02)
+
+
+def built(theatre: Theatre, slug: str, revision: str) -> str:
+    """The id of the image that was built in full of a revision, once it is there."""
+    tag = f"{theatre.agent.instance}/{slug}/web:{revision[:12]}"
+    return str(eventually(lambda: [one["Id"] for one in theatre.agent.docker.api.images(name=tag)], 30)[0])
+
+
+def test_a_restart_of_what_people_reach_drops_no_request(theatre: Theatre) -> None:
+    slug = theatre.stage("tiny", "restarting", RESTARTED)
+    before = web(theatre, slug)
+    with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
+        revision = theatre.push("tiny", "restarting", {**page("two"), "www/new.html": "new\n"})
+        theatre.shows(slug, "two")
+        assert live(theatre, "restarting", revision) == ["restarted web beside the old one, with 2 files"]
+        after = web(theatre, slug)
+    assert failed == []
+    assert after["Id"] != before["Id"]
+    assert theatre.agent.visit(slug, "/new.html").text == "new\n"
+
+
+def test_the_image_that_is_built_later_replaces_no_container(theatre: Theatre) -> None:
+    slug = theatre.stage("tiny", "catching-up", RESTARTED)
+    revision = theatre.push("tiny", "catching-up", page("two"))
+    assert live(theatre, "catching-up", revision) == ["restarted web beside the old one, with 1 file"]
+    container = web(theatre, slug)
+
+    image = built(theatre, slug, revision)
+    assert image != container["ImageID"]
+    revision = theatre.push("tiny", "catching-up", {"notes.md": "of no service"})
+    assert live(theatre, "catching-up", revision) == ["nothing to do: no service uses what changed"]
+    revision = theatre.push("tiny", "catching-up", {"live/a.txt": "two\n"})
+    assert live(theatre, "catching-up", revision) == ["synced 1 file to web"]
+    assert web(theatre, slug)["Id"] == container["Id"]
+
+    built(theatre, slug, revision)
+    with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
+        revision = theatre.push("tiny", "catching-up", page("three"))
+        assert live(theatre, "catching-up", revision) == ["restarted web beside the old one, with 1 file"]
+        theatre.shows(slug, "three")
+    assert failed == []
+
+
+def test_pushes_in_quick_succession_drop_no_request_either(theatre: Theatre) -> None:
+    """The next begins before the image of the last was built, or while its container comes up."""
+    slug = theatre.stage("tiny", "hurrying", RESTARTED)
+    with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
+        for number in range(3):
+            theatre.push("tiny", "hurrying", {"www/other.html": f"{number}\n", **page(f"half {number}")})
+            revision = theatre.push("tiny", "hurrying", page(f"take {number}"))
+            theatre.shows(slug, f"take {number}")
+            live(theatre, "hurrying", revision)
+        theatre.push("tiny", "hurrying", {"live/a.txt": "two\n"})
+        theatre.push("tiny", "hurrying", page("last"))
+        theatre.shows(slug, "last")
+        web(theatre, slug)
+    assert failed == []
+    assert theatre.agent.visit(slug, "/other.html").text == "2\n"
+
+    theatre.destroy("tiny", "hurrying")
+    theatre.gone(slug)
+
+
+def test_a_restart_that_fails_leaves_the_old_one_serving(theatre: Theatre) -> None:
+    dockerfile = READS_ONCE.replace("mkdir /read &&", "mkdir /read && test ! -e /www/broken &&")
+    slug = theatre.stage("tiny", "breaking", {**RESTARTED, "Dockerfile": dockerfile})
+    before = web(theatre, slug)
+    with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
+        theatre.push("tiny", "breaking", {**page("two"), "www/broken": "so that it ends\n"})
+        assert theatre.failure("tiny", "breaking")["failure"]["service"] == "web"
+        assert web(theatre, slug)["Id"] == before["Id"]
+    assert failed == []
+    assert "one" in theatre.agent.visit(slug).text

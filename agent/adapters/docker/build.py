@@ -22,7 +22,7 @@ from agent.adapters.registries import is_unreachable
 from agent.errors import AgentError, CancelledError, DeployError, OutsideError, SessionNeeded
 from agent.model.release import BuildSpec
 
-_TAR = {"Content-Type": "application/x-tar"}
+TAR = {"Content-Type": "application/x-tar"}
 _AGAIN = "It is tried again."
 _NEEDS_SESSION = ("no active sessions", "no active session")
 
@@ -42,7 +42,7 @@ def run(
     if spec.needs_session:
         raise SessionNeeded("The build asks for secrets, ssh or further contexts.")
     trace = Trace()
-    attempt = _Attempt(client.line(), cancel, timeout_s)
+    attempt = Attempt(client.line(), cancel, timeout_s)
     with (
         attempt,
         Archive.receive(chunks, scratch_dir=scratch_dir, check=attempt.check) as context,
@@ -50,9 +50,9 @@ def run(
     ):
         try:
             attempt.line.request(
-                "POST", "/build", params=_params(spec, upload, tag), body=attempt.guard(upload.body()), headers=_TAR
+                "POST", "/build", params=_params(spec, upload, tag), body=attempt.guard(upload.body()), headers=TAR
             )
-            image_id, problem = _follow(attempt.line, trace, on_line)
+            image_id, problem = follow(attempt.line, trace, on_line)
         except EngineRefused as refused:
             image_id, problem = "", refused.message
         attempt.check()
@@ -63,7 +63,7 @@ def run(
         return image_id
 
 
-class _Attempt:
+class Attempt:
     """One build under way: its line, and the two reasons to cut it."""
 
     def __init__(self, line: Line, cancel: Cancel, timeout_s: float) -> None:
@@ -119,7 +119,7 @@ def _params(spec: BuildSpec, upload: Upload, tag: str) -> dict[str, str]:
     return {name: value for name, value in params.items() if value}
 
 
-def _follow(line: Line, trace: Trace, on_line: Callable[[str], None]) -> tuple[str, str]:
+def follow(line: Line, trace: Trace, on_line: Callable[[str], None]) -> tuple[str, str]:
     """The image id and what went wrong, one of them empty."""
     image_id = problem = ""
     for answer in line.objects():

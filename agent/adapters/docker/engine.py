@@ -15,6 +15,7 @@ from docker.errors import APIError, NotFound
 from agent.adapters.docker import decode, edge, visitors
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
+from agent.adapters.docker.delta import run as run_delta
 from agent.adapters.docker.events import watch
 from agent.adapters.docker.livesync import LiveSync
 from agent.adapters.docker.logs import Following, clean, read_logs
@@ -129,6 +130,9 @@ class DockerEngine:
             timeout_s=timeout_s,
             scratch_dir=self._scratch_dir,
         )
+
+    def delta(self, base: str, files: Iterable[FileContent], *, tag: str, cancel: Cancel, timeout_s: float) -> str:
+        return run_delta(self._client, base, files, tag=tag, cancel=cancel, timeout_s=timeout_s)
 
     def pull(self, reference: str, *, platform: str, on_line: Callable[[str], None], cancel: Cancel) -> str:
         run_pull(self._client, reference, platform=platform, on_line=on_line, cancel=cancel)

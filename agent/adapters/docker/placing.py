@@ -187,6 +187,11 @@ class _Planner:
         placing.prunes = _deepest_first(path for path in emptied if path.count("/") > 1)
 
 
+def staged(file: FileContent) -> Staged:
+    """A file as `COPY` leaves it without further words."""
+    return Staged(_MODES[file.mode], 0, 0, file.data, is_link=file.mode == LINK)
+
+
 def _entry(file: FileContent, there: Node | None, parent: Node) -> Staged:
     """A file as it will stand: one that is there keeps its owner, and its mode but for git's executable bit."""
     owner = there or parent

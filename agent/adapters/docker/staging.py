@@ -25,13 +25,17 @@ class Staged:
 
 
 def pack(root: str, staged: Mapping[str, Staged], *, now_s: int, links: Mapping[str, str] | None = None) -> bytes:
-    """A tar with everything below `root`, which only root may enter; then `links`: paths that are the same files."""
+    """A tar with everything below `root`, which only root may enter; then `links`: paths that are the same files.
+
+    Without a `root` the names stand for themselves.
+    """
     archive = io.BytesIO()
     top = tarfile.TarInfo(root.strip("/"))
     top.type, top.mode = tarfile.DIRTYPE, 0o700
-    archive.write(_header(top))
+    if root:
+        archive.write(_header(top))
     for name, one in staged.items():
-        entry = _entry(f"{top.name}/{name}", one, now_s)
+        entry = _entry(f"{top.name}/{name}" if root else name, one, now_s)
         archive.write(_header(entry))
         if entry.size:
             archive.write(one.data)
