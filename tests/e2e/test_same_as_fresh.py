@@ -164,6 +164,8 @@ def test_after_any_pushes_containers_hold_what_a_fresh_build_holds(wild: Theatre
     for _ in range(PUSHES):
         for branch in branches:
             branch.go_on()
+    for branch in branches:
+        print(branch.way)
 
 
 def _comparable(tree: Tree) -> Tree:

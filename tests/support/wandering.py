@@ -29,6 +29,7 @@ _PATHS = (
     "src/ünder.txt",
     "conf/x.ini",
     "conf/run.sh",
+    "conf/d/odd ' name\".ini",
     "assets/app.css",
     "assets/img/logo.bin",
     "assets",
@@ -45,11 +46,12 @@ _IGNORES = (
     "assets/*\n.dockerignore\n",
     "Dockerfile\n**/*.ini\n!conf/keep.ini\n",
 )
+_TUNED: dict[str, Any] = {"action": "sync+restart", "path": "./conf", "target": "/app/conf"}
 _RULES: tuple[dict[str, Any], ...] = (
     {"action": "sync", "path": "./src", "target": "/app/src"},
     {"action": "sync", "path": "./src", "target": "/app/src", "ignore": ["lib/"]},
     {"action": "sync", "path": "./src", "target": "/app/src/", "ignore": ["*.tmp", "**/d.txt"]},
-    {"action": "sync+restart", "path": "./conf", "target": "/app/conf"},
+    _TUNED,
     {"action": "sync+restart", "path": f"./{KEPT}", "target": f"/app/{KEPT}"},
     {"action": "rebuild", "path": "./pkg.json"},
     {"action": "sync+restart", "path": "./src/", "target": "/app/src/"},
@@ -94,6 +96,7 @@ class Wanderer:
         self._past.append(dict(self.files))
         moves: dict[Callable[[], str], int] = {
             self._write: 8,
+            self._tune: 8,
             self._delete: 4,
             self._toggle: 3,
             self._rename: 3,
@@ -117,6 +120,13 @@ class Wanderer:
         for path in paths:
             self._put(path, self._content())
         return f"write {paths}"
+
+    def _tune(self) -> str:
+        """Nothing but what `web`, which people reach, is restarted for."""
+        paths = self.random.sample([path for path in _PATHS if path.startswith("conf/")], k=self.random.choice((1, 2)))
+        for path in paths:
+            self._put(path, self._content())
+        return f"tune {paths}"
 
     def _delete(self) -> str:
         there = self._loose()
@@ -177,6 +187,8 @@ class Wanderer:
     def _rules(self) -> str:
         known = (*_RULES, *(_WHOLE_RULES if self.whole else ()))
         chosen = {name: self.random.sample(known, k=self.random.choice((1, 1, 2, 3))) for name in ("web", "job")}
+        if _TUNED not in chosen["web"]:
+            chosen["web"].append(_TUNED)
         self.files["compose.yaml"] = _compose(chosen)
         return f"rules {json.dumps(chosen)}"
 
