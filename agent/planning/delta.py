@@ -7,6 +7,7 @@ container that runs the delta image stays as it is.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.model.change import Action, Change, Decision, FileSync, Verdict
@@ -39,7 +40,9 @@ def is_as_built(
         return False
     if over(file.target, places) is not None:
         return False
-    return landing(dockerfile, in_context, target=build.target, mode=mode) == frozenset((file.target,))
+    landed = landing(dockerfile, in_context, target=build.target, mode=mode) or frozenset()
+    inside_it = posixpath.join(file.target, posixpath.basename(change.path))  # if that is a folder
+    return landed - {inside_it} == {file.target}
 
 
 def is_wanted(spec: ServiceSpec, release: Release, verdict: Verdict) -> bool:

@@ -164,6 +164,11 @@ def built(theatre: Theatre, slug: str, revision: str) -> str:
     return str(eventually(lambda: [one["Id"] for one in theatre.agent.docker.api.images(name=tag)], 30)[0])
 
 
+def tags(theatre: Theatre, name: str) -> set[str]:
+    """Of all images that are there of a service."""
+    return {tag for image in theatre.agent.docker.api.images(name=name) for tag in image["RepoTags"] or ()}
+
+
 def test_a_restart_of_what_people_reach_drops_no_request(theatre: Theatre) -> None:
     slug = theatre.stage("tiny", "restarting", RESTARTED)
     before = web(theatre, slug)
@@ -185,6 +190,8 @@ def test_the_image_that_is_built_later_replaces_no_container(theatre: Theatre) -
 
     image = built(theatre, slug, revision)
     assert image != container["ImageID"]
+    name = f"{theatre.agent.instance}/{slug}/web"
+    eventually(lambda: tags(theatre, name) == {f"{name}:{revision[:12]}", f"{name}:{revision[:12]}-delta"}, 15)
     revision = theatre.push("tiny", "catching-up", {"notes.md": "of no service"})
     assert live(theatre, "catching-up", revision) == ["nothing to do: no service uses what changed"]
     revision = theatre.push("tiny", "catching-up", {"live/a.txt": "two\n"})
