@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
+from agent.planning.images import delta_tag
 from agent.runtime.create import create_model, scale
 from tests.support.plans import R1, container, deployment, environment, observed, release, service
 
@@ -19,6 +20,15 @@ def test_the_labels_of_a_container_are_those_by_which_the_next_look_knows_it() -
         SALT: "3",
         DEPLOYMENT: "12",
     }
+
+
+def test_a_delta_image_stands_in_until_the_full_one_is_there() -> None:
+    images = observed(SHOP).images
+    instead = {name: image for name, image in images.items() if name != WEB.image} | {delta_tag(WEB.image): "sha-delta"}
+    made = create_model(environment(), SHOP, None, observed(SHOP, images=instead))
+    assert made["services"]["web"]["image"] == delta_tag(WEB.image)
+    both = create_model(environment(), SHOP, None, observed(SHOP, images={**images, **instead}))
+    assert "image" not in both["services"]["web"]  # as the release has it
 
 
 def test_the_release_itself_stays_as_it_is() -> None:

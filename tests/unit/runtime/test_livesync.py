@@ -14,8 +14,9 @@ from agent.model.release import ExecHook, WatchAction, WatchRule
 from agent.model.sync import FileContent, SyncReport
 from agent.planning.identity import current
 from agent.planning.update import Way, moves
+from agent.runtime.cancel import CancelToken
 from agent.runtime.livesync import Livesync
-from agent.runtime.ports import Engine, Git
+from agent.runtime.ports import Cancel, Engine, Git
 from agent.store.synced import MIXED
 from tests.support.changing import built
 from tests.support.desk import Desk
@@ -33,6 +34,13 @@ class Containers:
     status: int = 0
     refusal: Exception | None = None
     put: list[tuple[str, int]] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+    def delta(self, base: str, files: Iterable[FileContent], *, tag: str, cancel: Cancel, timeout_s: float) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.made.append(f"{base} + {len(tuple(files))} file = {tag}")
+        return "sha-delta"
 
     def sync(self, container: str, files: Iterable[FileContent]) -> SyncReport:
         if self.refusal is not None:
@@ -67,6 +75,17 @@ def test_a_container_that_cannot_take_the_files_is_left_to_a_build(desk: Desk) -
     assert subject.apply(environment, WEB, COPY, ["web-1"], revision=R2) == ""
     assert subject.unfit(environment.slug, R2) == {"web"}
     assert desk.store.synced.of(environment.slug) == {"web-1": MIXED}
+
+
+def test_an_image_that_cannot_take_the_files_is_left_to_a_build(desk: Desk) -> None:
+    environment, containers = desk.live(), Containers()
+    subject = livesync(desk, containers)
+    subject.delta(environment, COPY, "web:1", "web:2-delta", revision=R2, cancel=CancelToken())
+    assert containers.made == ["web:1 + 1 file = web:2-delta"]
+    assert not subject.unfit(environment.slug, R2)
+    subject = livesync(desk, Containers(refusal=NeedsRebuild("It has triggers.")))
+    subject.delta(environment, COPY, "web:1", "web:2-delta", revision=R2, cancel=CancelToken())
+    assert subject.unfit(environment.slug, R2) == {"web"}
 
 
 def test_a_container_that_went_away_meanwhile_may_hold_anything(desk: Desk) -> None:
