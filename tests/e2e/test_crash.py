@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
-from tests.support.samples import page, slow_dockerfile, tiny
+from tests.support.samples import page, restarting, slow_dockerfile, tiny
 from tests.support.theatre import LIVE, Theatre
 
 
@@ -76,8 +76,13 @@ def test_a_lost_database_is_read_back_from_dockers_labels(another_theatre: Build
     tiny_slug = theatre.stage("tiny", "remembered", page("by its labels"))
     classic_slug = theatre.stage("classic", "feature/remembered", {})
     theatre.agent.visit(classic_slug, "/note?text=not+lost")
+    swapped_slug = theatre.stage("tiny", "swapped", restarting())
+    theatre.push("tiny", "swapped", page("on a delta image"))
+    theatre.shows(swapped_slug, "on a delta image")
+    eventually(lambda: len(theatre.agent.containers(swapped_slug)) == 1, 15)
+    slugs = (tiny_slug, classic_slug, swapped_slug)
     before = theatre.on_stage()
-    containers = {one["Id"] for slug in (tiny_slug, classic_slug) for one in theatre.agent.containers(slug)}
+    containers = {one["Id"] for slug in slugs for one in theatre.agent.containers(slug)}
 
     theatre.agent.stop()
     for path in theatre.agent.state_dir.glob("butai.db*"):
@@ -89,7 +94,8 @@ def test_a_lost_database_is_read_back_from_dockers_labels(another_theatre: Build
     assert theatre.on_stage() == before
     theatre.shows(tiny_slug, "by its labels")
     assert theatre.state(classic_slug)["notes"] == ["not lost"]
-    assert {one["Id"] for slug in (tiny_slug, classic_slug) for one in theatre.agent.containers(slug)} == containers
+    theatre.shows(swapped_slug, "on a delta image")
+    assert {one["Id"] for slug in slugs for one in theatre.agent.containers(slug)} == containers
     theatre.push("tiny", "remembered", page("and followed"))
     theatre.shows(tiny_slug, "and followed")
 

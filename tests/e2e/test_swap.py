@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import BuildTheatre
 from tests.support.agentd import under_load
 from tests.support.eventually import eventually
-from tests.support.samples import SAMPLES_DIR, page, tiny
+from tests.support.samples import SAMPLES_DIR, page, restarting, tiny
 from tests.support.theatre import Theatre
 from tests.support.websocket import WebSocket
 
@@ -116,26 +116,6 @@ def test_a_service_is_restarted_once_after_what_it_depends_on_was_replaced(theat
     assert web()["State"]["StartedAt"] > before["State"]["StartedAt"]
 
 
-RESTARTING = """\
-services:
-  web:
-    build: .
-    ports: ['8080']
-    develop:
-      watch:
-        - {path: ./www, target: /www, action: sync+restart}
-        - {path: ./live, target: /live, action: sync}
-"""
-# It reads its page once: only a restart shows another.
-READS_ONCE = """\
-FROM busybox:1.37
-COPY www /www
-COPY live /live
-CMD ["sh", "-c", "mkdir /read && cp -r /www/. /read && exec httpd -f -p 8080 -h /read"]
-"""
-RESTARTED = {**tiny("one", compose=RESTARTING, dockerfile=READS_ONCE), "live/a.txt": "one\n", ".dockerignore": "*.md\n"}
-
-
 def web(theatre: Theatre, slug: str) -> dict[str, Any]:
     """The only container of the entry service, once nothing drains any more."""
 
@@ -170,7 +150,7 @@ def tags(theatre: Theatre, name: str) -> set[str]:
 
 
 def test_a_restart_of_what_people_reach_drops_no_request(theatre: Theatre) -> None:
-    slug = theatre.stage("tiny", "restarting", RESTARTED)
+    slug = theatre.stage("tiny", "restarting", restarting())
     before = web(theatre, slug)
     with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
         revision = theatre.push("tiny", "restarting", {**page("two"), "www/new.html": "new\n"})
@@ -183,7 +163,7 @@ def test_a_restart_of_what_people_reach_drops_no_request(theatre: Theatre) -> No
 
 
 def test_the_image_that_is_built_later_replaces_no_container(theatre: Theatre) -> None:
-    slug = theatre.stage("tiny", "catching-up", RESTARTED)
+    slug = theatre.stage("tiny", "catching-up", restarting())
     revision = theatre.push("tiny", "catching-up", page("two"))
     assert live(theatre, "catching-up", revision) == ["restarted web beside the old one, with 1 file"]
     container = web(theatre, slug)
@@ -208,7 +188,7 @@ def test_the_image_that_is_built_later_replaces_no_container(theatre: Theatre) -
 
 def test_pushes_in_quick_succession_drop_no_request_either(theatre: Theatre) -> None:
     """The next begins before the image of the last was built, or while its container comes up."""
-    slug = theatre.stage("tiny", "hurrying", RESTARTED)
+    slug = theatre.stage("tiny", "hurrying", restarting())
     with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
         for number in range(3):
             theatre.push("tiny", "hurrying", {"www/other.html": f"{number}\n", **page(f"half {number}")})
@@ -227,8 +207,8 @@ def test_pushes_in_quick_succession_drop_no_request_either(theatre: Theatre) -> 
 
 
 def test_a_restart_that_fails_leaves_the_old_one_serving(theatre: Theatre) -> None:
-    dockerfile = READS_ONCE.replace("mkdir /read &&", "mkdir /read && test ! -e /www/broken &&")
-    slug = theatre.stage("tiny", "breaking", {**RESTARTED, "Dockerfile": dockerfile})
+    dockerfile = str(restarting()["Dockerfile"]).replace("mkdir /read &&", "mkdir /read && test ! -e /www/broken &&")
+    slug = theatre.stage("tiny", "breaking", {**restarting(), "Dockerfile": dockerfile})
     before = web(theatre, slug)
     with under_load(theatre.agent.port, theatre.agent.host(slug)) as failed:
         theatre.push("tiny", "breaking", {**page("two"), "www/broken": "so that it ends\n"})

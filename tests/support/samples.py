@@ -10,6 +10,22 @@ from tests.support.run import run_id
 SAMPLES_DIR = Path(__file__).resolve().parents[1] / "samples"
 
 _HTTPD = "httpd -f -p 8080 -h /www"
+_RESTARTING = """\
+services:
+  web:
+    build: .
+    ports: ['8080']
+    develop:
+      watch:
+        - {path: ./www, target: /www, action: sync+restart}
+        - {path: ./live, target: /live, action: sync}
+"""
+_READS_ONCE = """\
+FROM busybox:1.37
+COPY www /www
+COPY live /live
+CMD ["sh", "-c", "mkdir /read && cp -r /www/. /read && exec httpd -f -p 8080 -h /read"]
+"""
 
 
 def sample(name: str) -> dict[str, Content]:
@@ -35,6 +51,12 @@ def slow_dockerfile(seconds: int) -> dict[str, Content]:
     """The Dockerfile of `tiny` whose build takes so long: also where an earlier run left its steps in the cache."""
     step = f"sleep {seconds} # {run_id()}"
     return {"Dockerfile": f"FROM busybox:1.37\nCOPY www /www\nRUN {step}\nCMD {_as_list(_HTTPD)}\n"}
+
+
+def restarting() -> dict[str, Content]:
+    """A site that reads its page once, so that only a restart shows another; its rules ask for one."""
+    files = tiny("one", compose=_RESTARTING, dockerfile=_READS_ONCE)
+    return {**files, "live/a.txt": "one\n", ".dockerignore": "*.md\n"}
 
 
 def page(text: str) -> dict[str, Content]:
