@@ -6,7 +6,10 @@ would be replaced at the next look (DESIGN 5.8).
 
 from __future__ import annotations
 
-from agent.model.labels import CONFIG
+from collections.abc import Callable
+
+from agent.model.change import Verdict
+from agent.model.labels import CONFIG, REVISION
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import ServiceSpec
 from agent.planning.images import delta_tag
@@ -35,15 +38,11 @@ def current(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
     Files that were copied into a container belong to it alone, so what it was brought up to counts more than its image.
     """
     images = images_of(spec, observed)
-    release = observed.release
-    wanted = release.revision if release is not None else None
     found = [
         container
         for container in observed.containers
         if is_configured(spec, container)
-        and (
-            observed.synced[container.id] == wanted if container.id in observed.synced else container.image_id in images
-        )
+        and _holds_what_is_wanted(spec, container, images, observed)
         and not _must_be_new(spec, container, observed)
     ]
     return tuple(sorted(found, key=lambda container: (container.created_at, container.number)))
@@ -57,9 +56,26 @@ def outdated(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
     )
 
 
+def _holds_what_is_wanted(spec: ServiceSpec, container: Container, images: frozenset[str], observed: Observed) -> bool:
+    """Into what runs an image as it is, nothing is copied; it may have to be restarted for what it mounts."""
+    wanted = observed.release.revision if observed.release is not None else None
+    if spec.build is None:
+        is_due = container.running and observed.synced.get(container.id) != wanted
+        asked: Callable[[Verdict], bool] = lambda verdict: verdict.restart and not verdict.files  # noqa: E731
+        return container.image_id in images and not (is_due and _is_asked(spec, container, observed, asked))
+    if container.id in observed.synced:
+        return observed.synced[container.id] == wanted
+    return container.image_id in images
+
+
 def _must_be_new(spec: ServiceSpec, container: Container, observed: Observed) -> bool:
     """A file that it mounts was replaced: the mount still shows the old one, though image and settings are the same."""
+    return _is_asked(spec, container, observed, lambda verdict: verdict.recreate)
+
+
+def _is_asked(spec: ServiceSpec, container: Container, observed: Observed, what: Callable[[Verdict], bool]) -> bool:
+    """Whether the way to the target asks it of a container that was not made for it."""
     if observed.decision is None or observed.release is None:
         return False
-    asked = any(verdict.service == spec.name and verdict.recreate for verdict in observed.decision.verdicts)
-    return asked and container.labels.get("butai.revision") != observed.release.revision
+    asked = any(verdict.service == spec.name and what(verdict) for verdict in observed.decision.verdicts)
+    return asked and container.labels.get(REVISION) != observed.release.revision

@@ -47,13 +47,15 @@ def moves(release: Release, observed: Observed) -> tuple[Move, ...]:
 
 def _move(spec: ServiceSpec, release: Release, observed: Observed) -> Move:
     previous, decision = observed.previous, observed.decision
-    if previous is None or decision is None or spec.build is None:
+    if previous is None or decision is None:
         return Move(spec, Way.IMAGE)
     before = next((other for other in previous.services if other.name == spec.name), None)
     verdict = next((one for one in decision.verdicts if one.service == spec.name), None)
     if before is not None and spec.image in observed.images and (tags := _same_again(before, spec, observed)):
         return Move(spec, Way.RETAG, verdict, tags=tags)
     if before is None or verdict is None or before.build != spec.build or verdict.action is Action.REBUILD:
+        return Move(spec, Way.IMAGE, verdict)
+    if spec.build is None and (before.image != spec.image or not verdict.restart or verdict.files):
         return Move(spec, Way.IMAGE, verdict)
     running = _up_to_date(before, previous, observed)
     takes_files = (
@@ -98,6 +100,9 @@ def _up_to_date(before: ServiceSpec, previous: Release, observed: Observed) -> t
         for container in observed.containers
         if container.running
         and is_configured(before, container)
-        and observed.synced.get(container.id, previous.revision if container.image_id in images else None)
-        == previous.revision
+        and (
+            container.image_id in images
+            if container.id not in observed.synced or before.build is None
+            else observed.synced[container.id] == previous.revision
+        )
     )

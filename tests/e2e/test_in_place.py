@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.support.eventually import eventually
 from tests.support.samples import page, tiny
 from tests.support.theatre import Theatre
@@ -24,6 +26,21 @@ WORKER = {"worker/Dockerfile": "FROM busybox:1.37\nCOPY job.txt /job.txt\n", "wo
 def containers(theatre: Theatre, slug: str) -> dict[str, str]:
     """Service -> id of its container."""
     return {one["Labels"]["butai.service"]: one["Id"] for one in theatre.agent.containers(slug)}
+
+
+def started_at(theatre: Theatre, container: str) -> str:
+    return str(theatre.agent.docker.api.inspect_container(container)["State"]["StartedAt"])
+
+
+def ready(theatre: Theatre, branch: str, revision: str) -> dict[str, Any]:
+    """The deployment of a revision, once it is live."""
+
+    def live() -> dict[str, Any]:
+        last = theatre.last("tiny", branch)
+        assert (last["revision"], last["phase"]) == (revision, "ready"), last
+        return last
+
+    return eventually(live, 30)
 
 
 def test_files_under_a_watch_rule_are_copied_and_no_container_is_replaced(theatre: Theatre) -> None:
@@ -83,6 +100,22 @@ def test_a_push_into_what_a_container_mounts_is_there_at_once_and_says_so(theatr
     eventually(lambda: theatre.last("tiny", "mounting")["phase"] == "ready", 15)
     assert theatre.last("tiny", "mounting")["done"] == ["checked out 1 file that web mounts"]
     assert containers(theatre, slug) == before
+
+
+def test_what_runs_an_image_as_it_is_is_restarted_for_what_it_mounts(theatre: Theatre) -> None:
+    side = "  side: {image: 'busybox:1.37', init: true, command: sleep infinity, volumes: ['./conf:/conf']}\n"
+    conf = {"conf/a.ini": "one\n", ".dockerignore": "conf\n"}
+    compose = f"x-butai: {{reload: restart}}\n{WATCHED}{side}"
+    slug = theatre.stage("tiny", "reloading", {**tiny("one", compose=compose), **WORKER, **conf})
+    before = containers(theatre, slug)
+    started = [started_at(theatre, before["side"])]
+
+    for text in ("two", "three"):
+        revision = theatre.push("tiny", "reloading", {"conf/a.ini": f"{text}\n"})
+        assert ready(theatre, "reloading", revision)["done"] == ["restarted side"]
+        started.append(started_at(theatre, before["side"]))
+    assert started == sorted(set(started))
+    assert containers(theatre, slug)["side"] == before["side"]
 
 
 def test_only_the_service_whose_image_changed_is_replaced(theatre: Theatre) -> None:

@@ -107,6 +107,18 @@ def test_what_a_container_mounts_of_the_worktree_is_there_before_it_is_restarted
     assert str(plan(ready, **LIVE)) == "sync web: app/a.py: watch rule"
 
 
+def test_an_image_that_is_run_as_it_is_is_restarted_for_what_it_mounts_and_only_once() -> None:
+    restart = Verdict("db", Action.RESTART, restart=True, mounted=1, causes=(Cause("mounted", ("db.cnf",)),))
+    images = {f"butai/feature-x/{name}:{R2[:12]}": f"sha-{name}" for name in ("web", "worker")}
+    known = world(restart)
+    due = replace(known, images={**known.images, **images}, checkout=R2, release_saved=True)
+    assert str(plan(due, **LIVE)) == "sync db: db.cnf: mounted"
+    assert "db" not in str(plan(replace(due, synced={"db-1": R2}), **LIVE))
+    assert str(plan(replace(due, synced={"db-1": R1}), **LIVE)) == "sync db: db.cnf: mounted"  # an earlier time
+    untouched = replace(due, decision=Decision(tuple(Verdict(spec.name) for spec in BEFORE.services)))
+    assert "db" not in str(plan(replace(untouched, synced={"db-1": R1}), **LIVE))
+
+
 def test_a_container_that_was_brought_up_to_date_is_current_whatever_its_image() -> None:
     synced = world(COPY, synced={"web-1": R2})
     assert [one.id for one in current(synced.release.services[0], synced)] == ["web-1"]  # type: ignore[union-attr]
