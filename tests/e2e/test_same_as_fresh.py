@@ -164,8 +164,8 @@ def test_after_any_pushes_containers_hold_what_a_fresh_build_holds(wild: Theatre
     for _ in range(PUSHES):
         for branch in branches:
             branch.go_on()
-    for branch in branches:
-        print(branch.way)
+    if SEED == 1 and PUSHES >= 8:  # other seeds may go other ways
+        assert any("restarted web beside the old one" in branch.way for branch in branches)
 
 
 def _comparable(tree: Tree) -> Tree:
