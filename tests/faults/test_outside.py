@@ -154,7 +154,9 @@ def test_settings_that_forbid_what_serves_are_told_once_and_it_goes_on_serving(a
     assert theatre.last("tiny", "forbidden")["id"] == failed["id"]
     assert "served" in theatre.agent.visit(slug).text
 
+    heard = theatre.agent.log().count("settings taken up")
     theatre.agent.configure(projects={"tiny": {"allow": {"extra_hosts": ["192.0.2.7"]}}})
+    eventually(lambda: theatre.agent.log().count("settings taken up") > heard)
     theatre.agent.cli("deploy", "forbidden", "--project", "tiny")
     assert "served" in theatre.agent.visit(slug).text
 
