@@ -54,6 +54,7 @@ def _rounds(pushes: Pushes, browser: Browser, number: int, rounds: int) -> list[
     """The first of them only warms up."""
     took = []
     for at in range(rounds + 1):
+        pushes.settled()
         text = f"OF_{number} = {at};"
         revision = pushes.push({_PATH: f"{text}\n"})
         took.append(pushes.until_shown(browser, text, f"/{_PATH}"))

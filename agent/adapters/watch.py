@@ -16,7 +16,7 @@ import watchfiles
 _LOOK_MS = 5_000  # how late at most a change is noticed that no event told of (network file systems)
 _SETTLE_MS = 200  # an editor's several writes are one change
 
-_STEP_MS = 10  # an edit is told when this long nothing else was written
+_STEP_MS = 15  # an edit is told when this long nothing else was written; the library looks as often, edit or no edit
 _STORM_MS = 300  # and at the latest after this long
 _TURN_MS = 250  # how often other folders may be asked for
 _BLIND_S = 5.0  # between looks at everything while the kernel does not tell
@@ -161,6 +161,7 @@ def _hints(folders: set[Path], stop: Event) -> Iterator[object]:
         yield from watchfiles.watch(
             *folders,
             watch_filter=None,
+            step=_SETTLE_MS // 2,
             debounce=_SETTLE_MS,
             stop_event=stop,
             rust_timeout=_LOOK_MS,

@@ -109,7 +109,8 @@ class Record:
         phase = max(phases, key=_ORDER.index)
         if _ORDER.index(phase) <= _ORDER.index(deployment.phase):
             return deployment
-        updated = self._store.deployments.update(deployment.id, phase=phase)
+        with self._store.transaction(durable=False):  # the next look advances it again
+            updated = self._store.deployments.update(deployment.id, phase=phase)
         self._notifier.deployment_changed(environment, updated)
         return updated
 

@@ -45,7 +45,7 @@ class Refresher:
             return self._gone(environment)
         commit = self._git.commit(environment.project, revision)
         edit = self._edit(environment)
-        with self._store.transaction():
+        with self._store.transaction(durable=False):  # what a power cut undoes is fetched again
             newest = self._store.environments.get(slug)
             if newest is None or newest.wanted is not Wanted.RUNNING:  # sleeps or goes meanwhile: nothing is begun
                 return False

@@ -46,9 +46,9 @@ class Tidings:
 
     def gather(self, slug: Slug, settled: set[str], *, can_post: bool) -> None:
         """Put whatever is new about this environment into the outbox. `settled`: kinds of requests that came true."""
-        notices = self._store.notices.open_for(slug)
+        ids = self._store.notices.ids_for(slug)
         thread = self._store.threads.get(slug) if can_post else None
-        if not notices:
+        if not ids:
             self._known.pop(slug, None)
             if thread is None:
                 return
@@ -59,15 +59,15 @@ class Tidings:
         state = _state(environment, last)
         tidings = [
             (notice, tiding)
-            for notice in self._uninformed(slug, notices, state, settled, can_post=can_post)
+            for notice in self._uninformed(slug, ids, state, settled, can_post=can_post)
             if (tiding := self._news(notice, environment, last, notice.kind in settled, can_post=can_post))
         ]
         # The write lock only when there is news, and no flush: what is put out here can be read from the rows again.
         with self._store.transaction(durable=False) if tidings else nullcontext():
             for notice, tiding in tidings:
                 self._put(notice, tiding, can_post=can_post)
-        self._remember(slug, notices, state, tidings)
-        if thread is not None and not notices:
+        self._remember(slug, ids, state, tidings)
+        if thread is not None and not ids:
             with self._store.transaction(durable=False):
                 self._tell_thread(thread, environment, last)
 
@@ -80,24 +80,21 @@ class Tidings:
         self._store.outbox.put(f"answer:{uuid4().hex}", payload, now=self._clock.now())
 
     def _uninformed(
-        self,
-        slug: Slug,
-        notices: tuple[OpenNotice, ...],
-        state: tuple[object, ...],
-        settled: set[str],
-        *,
-        can_post: bool,
+        self, slug: Slug, ids: tuple[int, ...], state: tuple[object, ...], settled: set[str], *, can_post: bool
     ) -> list[OpenNotice]:
         """The notices that may have something to say: those that were not looked at in this state."""
         before, informed = self._known.get(slug, ((), frozenset()))
-        return [
-            notice
-            for notice in notices
-            if before != state
-            or notice.id not in informed
-            or notice.kind in settled
-            or (not can_post and self._is_late(notice))
-        ]
+        if before != state or settled or not can_post:
+            return [
+                notice
+                for notice in self._store.notices.open_for(slug)
+                if before != state
+                or notice.id not in informed
+                or notice.kind in settled
+                or (not can_post and self._is_late(notice))
+            ]
+        unread = (self._store.notices.get(number) for number in ids if number not in informed)
+        return [notice for notice in unread if notice is not None]
 
     def _is_late(self, notice: OpenNotice) -> bool:
         return self._clock.now() - notice.opened_at > _LAST_WORD_AFTER
@@ -135,13 +132,13 @@ class Tidings:
     def _remember(
         self,
         slug: Slug,
-        notices: tuple[OpenNotice, ...],
+        ids: tuple[int, ...],
         state: tuple[object, ...],
         tidings: list[tuple[OpenNotice, _Tiding]],
     ) -> None:
         """Only after it was written down: what was not must be found again by the next look."""
-        if notices:
-            self._known[slug] = state, frozenset(notice.id for notice in notices)
+        if ids:
+            self._known[slug] = state, frozenset(ids)
         for notice, tiding in tidings:
             if tiding.final:
                 self._said.pop(notice.id, None)

@@ -42,6 +42,12 @@ class Notices:
         rows = self._database.read("SELECT * FROM notices WHERE slug = ? ORDER BY id", (slug,))
         return tuple(_open_notice(row) for row in rows)
 
+    def ids_for(self, slug: Slug) -> tuple[int, ...]:
+        """The ids of `open_for`."""
+        return tuple(
+            row[0] for row in self._database.read("SELECT id FROM notices WHERE slug = ? ORDER BY id", (slug,))
+        )
+
     def slugs(self) -> tuple[Slug, ...]:
         """Every environment, removed ones too, that somebody still waits to hear of."""
         return tuple(Slug(row["slug"]) for row in self._database.read("SELECT DISTINCT slug FROM notices"))

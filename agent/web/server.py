@@ -12,6 +12,7 @@ import os
 import pwd
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock, Thread
@@ -37,6 +38,7 @@ _TCP_THREADS = 8
 _MAX_HEADER_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _STOP_S = 5
+_SWITCH_S = 0.0005  # Python's own 5 ms are what a thread that computes takes whenever an answer lets go for a moment
 
 
 class WebServer:
@@ -45,6 +47,7 @@ class WebServer:
     def __init__(self, application: WSGIApplication) -> None:
         # It warns for every request that waits for a thread, which in a burst is most of them.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        sys.setswitchinterval(_SWITCH_S)
         self._application = application
         self._listeners: dict[str, _Listener] = {}
         self._lock = Lock()
