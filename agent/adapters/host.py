@@ -1,8 +1,9 @@
-"""What the kernel knows of this host: whether it was started again since we last looked, and whose files are whose."""
+"""This host and the state on it: whether it was started again since we last looked, whose state and files these are."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -18,6 +19,16 @@ def booted_since(state_dir: Path) -> bool:
         return False
     note.write_text(now + "\n", encoding="ascii")
     return bool(before)
+
+
+def identity(state_dir: Path) -> str:
+    """Names the agent whose state this is, on whatever host: made when first asked for, the same from then on."""
+    note = state_dir / "agent-id"
+    if not note.exists():
+        fresh = note.with_suffix(".new")
+        fresh.write_text(secrets.token_hex(8) + "\n", encoding="ascii")
+        fresh.replace(note)  # whole or not at all: half a name would make our own records somebody else's
+    return note.read_text(encoding="ascii").strip()
 
 
 def hand_over(directory: Path) -> None:

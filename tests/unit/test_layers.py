@@ -31,9 +31,10 @@ ROWS = (
 RANK = {layer: rank for rank, row in enumerate(ROWS) for layer in row}
 
 HOMES = {
-    "boto3": "agent.adapters",
-    "botocore": "agent.adapters",
+    "boto3": "agent.adapters.route53",
+    "botocore": "agent.adapters.route53",
     "click": "agent.cli",
+    "dns": "agent.adapters.nameservers",
     "docker": "agent.adapters.docker",
     "flask": "agent.web",
     "git": "agent.adapters.git",

@@ -33,3 +33,12 @@ def test_a_users_own_folder_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "butai.db").touch()
     host.hand_over(tmp_path)
     assert (tmp_path / "butai.db").stat().st_uid == os.geteuid()
+
+
+def test_an_agent_keeps_its_name_with_its_state(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    name = host.identity(one)
+    assert len(name) == 16
+    assert host.identity(one) == name != host.identity(other)
