@@ -16,11 +16,13 @@ from typing import Any
 import structlog
 
 from agent import config, logs
-from agent.adapters import host, lock, probe, systemd, watch
+from agent.adapters import host, imds, lock, probe, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine, Recipes
 from agent.adapters.git import GitMirrors
+from agent.adapters.nameservers import NameServers
+from agent.adapters.route53 import Route53
 from agent.adapters.slack import Slack
 from agent.adapters.traefik import Traefik
 from agent.config import Settings
@@ -34,6 +36,7 @@ from agent.runtime.build import Builder
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider
+from agent.runtime.dns import DnsKeeper
 from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
@@ -115,6 +118,7 @@ class Daemon:
             self._thread("config", self._watch_config),
             self._thread("notifier", lambda: self.notifier.run(self._stop)),
             self._thread("poller", lambda: self.poller.run(self._stop)),
+            self._thread("dns", lambda: self.dns.run(self._stop)),
             self._thread("edits", lambda: self.edits.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
@@ -264,6 +268,15 @@ class Daemon:
         self.poller = Poller(
             settings=self.settings, store=self.store, git=self.git, operations=self.operations, clock=self._clock
         )
+        self.dns = DnsKeeper(
+            settings=self.settings,
+            store=self.store,
+            clock=self._clock,
+            zones=Route53(),
+            instance=imds.Imds(os.environ.get(imds.VARIABLE, imds.ENDPOINT)),
+            servers=NameServers(),
+            us=lambda: host.identity(self.settings().state_dir),
+        )
 
     def _build_web(self) -> None:
         inspector = Inspector(
@@ -277,6 +290,7 @@ class Daemon:
             clock=self._clock,
             notifier=self.notifier,
             edits=self.edits,
+            dns=self.dns,
         )
         self._web = WebServer(create_app(self._deps))
 

@@ -33,13 +33,23 @@ def _cli_lines() -> Iterator[str]:
     yield from ("# The `butai` command", "", NOTE, "", _prose(group.help), "")
     yield from _options(group, context)
     yield from ("", "## Exit codes", "", *_exit_codes(), "")
-    for name, command in group.commands.items():
-        child = click.Context(command, info_name=name, parent=context)
+    for name, command, child in commands(group, context):
         yield from (f"## `butai {name}`", "", _prose(command.help), "", "```", _usage(command, child), "```", "")
         options = list(_options(command, child))
         if options:
             yield from (*options, "")
     yield from _completion_lines()
+
+
+def commands(
+    group: click.Group, context: click.Context, before: str = ""
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield every command, those of a group behind it."""
+    for name, command in group.commands.items():
+        child = click.Context(command, info_name=before + name, parent=context)
+        yield before + name, command, child
+        if isinstance(command, click.Group):
+            yield from commands(command, context, f"{before}{name} ")
 
 
 def _usage(command: click.Command, context: click.Context) -> str:

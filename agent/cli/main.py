@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from agent.cli import commands_ask, commands_edits, commands_host, commands_read, render
+from agent.cli import commands_ask, commands_dns, commands_edits, commands_host, commands_read, render
 from agent.cli.session import DEFAULT_CONFIG, DEFAULT_SOCKET, Session
 from agent.errors import AgentError
 
@@ -35,6 +35,7 @@ _COMMANDS = (
     commands_ask.unpin,
     commands_ask.destroy,
     commands_read.events,
+    commands_dns.dns,
     commands_host.serve,
     commands_host.check_config,
     commands_host.rebuild_database,

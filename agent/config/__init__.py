@@ -6,15 +6,17 @@ from agent.config.loading import load, parse
 from agent.config.project import Allow, Project
 from agent.config.reload import files, keep, needs_restart
 from agent.config.secret import Secret
-from agent.config.sections import Docker, Forges, GitHub, Limits, Server, Slack, Traefik
+from agent.config.sections import Dns, Docker, Forges, GitHub, Limits, LoadBalancer, Server, Slack, Traefik
 from agent.config.settings import Settings
 
 __all__ = [
     "Allow",
+    "Dns",
     "Docker",
     "Forges",
     "GitHub",
     "Limits",
+    "LoadBalancer",
     "Project",
     "Secret",
     "Server",

@@ -73,6 +73,11 @@ image = fits(r"[a-z0-9][a-zA-Z0-9._/:@-]*", "an image reference such as busybox:
 name = fits(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", "a name: letters, digits, dots, hyphens and underscores")
 capability = fits(r"[A-Z][A-Z0-9_]*", "a capability such as SYS_PTRACE", "Write it in capitals, without CAP_.")
 slack_id = fits(r"[A-Z][A-Z0-9]+", "a Slack id such as U012AB3CD", "Names can be changed by anyone; ids cannot.")
+zone = fits(
+    r"[A-Z0-9]{1,32}",
+    "the id of a hosted zone such as Z0123456789ABCDEFGHIJ",
+    "`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.",
+)
 network_location = fits(r"[a-z0-9.-]+(:[0-9]{1,5})?", "a host name")
 
 
@@ -90,6 +95,14 @@ def domain(text: str) -> None:
         raise UnfitError("is not a domain such as staging.example.com") from None
     if text.rpartition(".")[2].isdigit():
         raise UnfitError("is an address, and addresses have no subdomains", "Use a domain with a wildcard record.")
+
+
+def dns_name(text: str) -> None:
+    """A name with at least one dot, in lower case, without the final one."""
+    try:
+        Hostname(text)
+    except ValueError:
+        raise UnfitError("is not a DNS name in lower case") from None
 
 
 def address(text: str) -> None:

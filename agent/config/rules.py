@@ -99,6 +99,18 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
     yield from _file("traefik.key_file", key, others=stat.S_IROTH | stat.S_IWOTH)
 
 
+def _leads_somewhere(settings: Settings) -> Iterator[Problem]:
+    """The records lead to one place: of each kind of address there is one, or they are aliases."""
+    if settings.dns is None:
+        return
+    addresses = settings.dns.addresses
+    versions = [ipaddress.ip_address(address).version for address in addresses]
+    if len(set(versions)) < len(versions):
+        yield Problem("dns.addresses", "has two addresses of one kind", "this host is reached at one of each")
+    if addresses and settings.dns.load_balancer is not None:
+        yield Problem("dns.addresses", "is not used with dns.load_balancer", "remove one of the two")
+
+
 def _deploy_key(project: Project) -> Iterator[Problem]:
     # ssh itself refuses a key that anybody but its owner may read
     yield from _file("deploy_key_file", project.deploy_key_file, others=stat.S_IRWXG | stat.S_IRWXO)
@@ -139,6 +151,7 @@ _RULES = (
     Rule(("server.port", "server.listen", "traefik.address", "traefik.http_port", "traefik.https_port"), _ports),
     Rule(("traefik.managed", "traefik.directory", "traefik.agent_url"), _ownership),
     Rule(("traefik.certificate_file", "traefik.key_file"), _certificate),
+    Rule(("dns",), _leads_somewhere),
 )
 _PROJECT_RULES = (
     Rule(("remote", "deploy_key_file"), _deploy_key),

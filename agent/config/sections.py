@@ -1,4 +1,4 @@
-"""The sections of config.toml that are about this host: its server, engine, Traefik, Slack, forges and limits.
+"""The sections of config.toml that are about this host: its server, engine, Traefik, DNS, Slack, forges and limits.
 
 The texts are the comments that people read in config.example.toml.
 """
@@ -91,6 +91,46 @@ class Traefik:
         or_empty(checks.web_url),
         Example("http://127.0.0.1:8480"),
     ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancer:
+    name: Annotated[
+        str,
+        "Its DNS name.",
+        checks.dns_name,
+        Example("dualstack.staging-123456.eu-west-1.elb.amazonaws.com"),
+    ]
+    zone: Annotated[
+        str, "Id of the hosted zone that AWS gave it, not of yours.", checks.zone, Example("Z32O12XQLNTSW2")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    zone: Annotated[str, "Id of the hosted zone in which <domain> is.", checks.zone, Example("Z0123456789ABCDEFGHIJ")]
+    addresses: Annotated[
+        tuple[str, ...],
+        "Where the records lead: one IPv4 address, one IPv6 address or one of each. Left out: to the public",
+        "IPv4 address of this EC2 instance, an Elastic IP or not.",
+        checks.address,
+        Example(("203.0.113.10",)),
+    ] = ()
+    ipv6: Annotated[
+        bool,
+        "Also an AAAA record, where the instance has an IPv6 address or in front of the load balancer.",
+        "Only where people reach Traefik over IPv6.",
+    ] = False
+    ttl_s: Annotated[
+        int, "Seconds for which resolvers may remember. With an Elastic IP 300 is fine.", between(10, 86_400)
+    ] = 60
+    check_interval_s: Annotated[float, "Seconds between two looks at address and zone.", between(10, 86_400)] = 300.0
+    sync_timeout_s: Annotated[
+        float, "Seconds in which all servers of Route53 should know a change.", between(1, 3_600)
+    ] = 120.0
+    load_balancer: Annotated[
+        LoadBalancer | None, "A load balancer in front of this host: the records become aliases of it."
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from agent.config import checks
 from agent.config.project import Project
 from agent.config.schema import NEEDS_RESTART, EachKey, Example
 from agent.config.secret import SHORTEST, Secret
-from agent.config.sections import Docker, Forges, GitHub, Limits, Server, Slack, Traefik
+from agent.config.sections import Dns, Docker, Forges, GitHub, Limits, Server, Slack, Traefik
 from agent.model.names import Hostname, Slug
 from agent.model.slug import service_label
 
@@ -45,6 +45,10 @@ class Settings:
     traefik: Annotated[Traefik, "Traefik, which sends each hostname to its environment."] = field(
         default_factory=Traefik
     )
+    dns: Annotated[
+        Dns | None,
+        "The records of <domain> and *.<domain> in Amazon Route53. Without this section they are yours to make.",
+    ] = None
     slack: Annotated[Slack | None, "The slash command /butai. Without this section there is none."] = None
     forges: Annotated[Forges, ""] = field(default_factory=Forges)
     limits: Annotated[Limits, "What is enough for one host."] = field(default_factory=Limits)

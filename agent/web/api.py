@@ -20,7 +20,7 @@ from agent.errors import RequestError
 from agent.model.deployment import Deployment, Phase
 from agent.model.names import Slug
 from agent.runtime.operations import Accepted, Operations
-from agent.web import views
+from agent.web import api_dns, views
 from agent.web.arguments import Arguments
 from agent.web.deps import Deps, caller
 from agent.web.longpoll import MAX_WAIT_S, wait_for
@@ -41,6 +41,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _add_looks_inside(routes, deps)
     _add_history(routes, deps)
     _add_edits(routes, deps)
+    api_dns.add(routes, deps)
     return routes
 
 

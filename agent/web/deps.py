@@ -9,6 +9,7 @@ from threading import Event
 from flask import request
 
 from agent.config import Settings
+from agent.runtime.dns import DnsKeeper
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.notifier import Notifier
@@ -33,6 +34,7 @@ class Deps:
     clock: Clock
     notifier: Notifier
     edits: Edits
+    dns: DnsKeeper
     stopping: Event = field(default_factory=Event)
 
 

@@ -14,6 +14,7 @@ from agent import config
 from agent.config import Settings
 from agent.errors import RequestError
 from agent.model.deployment import Deployment, Failure, Phase
+from agent.model.dns import Alias, Record
 from agent.model.edit import Edit
 from agent.model.environment import Environment
 from agent.model.labels import REVISION, SLUG
@@ -21,6 +22,7 @@ from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container, ContainerState, Health, Observed
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning.plan import Plan, Step, Verb
+from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.notifier import Notifier
@@ -96,6 +98,38 @@ class FakeEdits:
         self.find(slug, edit_id)
         self.restored.append((slug, edit_id, caller))
         return f"Edit {edit_id} is back in `{slug}`: app.py."
+
+
+@dataclass
+class FakeDns:
+    """Records with the signatures of `DnsKeeper`; `adopted` is who took them over."""
+
+    seen: DnsLook = field(
+        default_factory=lambda: DnsLook(
+            "staging.example.com",
+            "Z1",
+            "ours",
+            "theirs",
+            wanted=(Record("*.staging.example.com", "A", 60, ("203.0.113.10",)),),
+            observed=(
+                Record("*.staging.example.com", "A", 300, ("203.0.113.99",)),
+                Record("staging.example.com", "A", alias=Alias("lb.example.net", "Z2")),
+            ),
+            problem=RequestError("The records belong to another agent.", hint="See.", code="dns-foreign"),
+        )
+    )
+    answers: tuple[DnsAnswer, ...] = (DnsAnswer("ns1.example.net", "staging.example.com", "A", ("203.0.113.10",)),)
+    adopted: list[str] = field(default_factory=list)
+
+    def look(self) -> DnsLook:
+        return self.seen
+
+    def check(self) -> tuple[DnsAnswer, ...]:
+        return self.answers
+
+    def adopt(self, *, caller: str) -> str:
+        self.adopted.append(caller)
+        return "The records of staging.example.com are this agent's now."
 
 
 @dataclass
@@ -216,6 +250,7 @@ class House:
     inspector: FakeInspector
     socket: Path
     woken: list[str]
+    dns: FakeDns
     server: WebServer | None = None
 
     def deploy(self, branch: str = "main", *, project: str = "shop") -> Deployment:
@@ -255,6 +290,7 @@ def build_house(directory: Path) -> House:
         settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=lambda project: None
     )
     inspector = FakeInspector(store, settings)
+    dns = FakeDns()
     deps = Deps(
         settings=lambda: settings,
         operations=operations,
@@ -263,8 +299,9 @@ def build_house(directory: Path) -> House:
         clock=clock,
         notifier=cast("Notifier", None),
         edits=cast("Edits", FakeEdits()),
+        dns=cast("DnsKeeper", dns),
     )
-    return House(store, deps, inspector, directory / "agent.sock", woken)
+    return House(store, deps, inspector, directory / "agent.sock", woken, dns)
 
 
 def meanwhile(act: Callable[[], Any]) -> Thread:

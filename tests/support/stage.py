@@ -15,6 +15,7 @@ from agent.config import Settings
 from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision, Slug
+from agent.runtime.dns import DnsKeeper
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.notifier import Notifier
@@ -191,5 +192,6 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         clock=clock,
         notifier=notifier,
         edits=cast("Edits", None),
+        dns=cast("DnsKeeper", None),
     )
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client_of(deps), woken, poked)

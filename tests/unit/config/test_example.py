@@ -71,6 +71,7 @@ def test_everything_in_the_example_is_accepted(tmp_path: Path) -> None:
     # The example shows both ways to run Traefik, of which a file can have one.
     text = WITH_EVERYTHING.replace("/etc/butai", str(tmp_path)).replace("managed = true", "managed = false", 1)
     text = text.replace('token_file = "credential:shop-token"', "")  # as with SSH and HTTPS: one of the two
+    text = text.replace('addresses = ["203.0.113.10"]', "")  # as with a load balancer
     settings = config.parse(text, tmp_path, credentials_dir=tmp_path)
     assert settings.slack is not None
     assert settings.projects["shop"].allow.capabilities == ("SYS_PTRACE",)

@@ -160,7 +160,7 @@ TYPOS = {
         "projects.shop.allow.bind_mount: there is no such setting (did you mean `bind_mounts`?)"
     ),
     with_top('name = "x"'): (
-        "name: there is no such setting (there are domain, instance, state_dir, server, docker, traefik, slack,"
+        "name: there is no such setting (there are domain, instance, state_dir, server, docker, traefik, dns, slack,"
         " forges, limits, projects)"
     ),
     f"{GOOD}[forges.gitlab]": "forges.gitlab: there is no such setting (did you mean `github`?)",
@@ -199,6 +199,13 @@ VALUES = {
         "docker.address_pool: is not an IPv4 network such as 10.200.0.0/16"
     ),
     f"{GOOD}[docker]\nhost = 'ssh://x'": "docker.host: is not an engine's address such as unix:///var/run/docker.sock",
+    f"{GOOD}[dns]\nzone = '/hostedzone/Z1'": (
+        "dns.zone: is not the id of a hosted zone such as Z0123456789ABCDEFGHIJ"
+        " (`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.)"
+    ),
+    f"{GOOD}[dns.load_balancer]\nname = 'lb.'\nzone = 'Z1'\n[dns]\nzone = 'Z1'": (
+        "dns.load_balancer.name: is not a DNS name in lower case"
+    ),
     with_top('instance = "my_agent"'): "instance: is not a name of 1 to 12 lower-case letters, digits and hyphens",
     with_top('state_dir = "~/butai"'): (
         'state_dir: must be a path (write it in full: "~" means another folder for each user)'
@@ -245,6 +252,12 @@ TOGETHER = {
     ),
     f"{GOOD}[traefik]\nmanaged = false\ndirectory = '/x'": (
         "traefik.agent_url: is missing: with managed = false it is needed"
+    ),
+    f"{GOOD}[dns]\nzone = 'Z1'\naddresses = ['1.2.3.4', '1.2.3.5']": (
+        "dns.addresses: has two addresses of one kind (this host is reached at one of each)"
+    ),
+    f"{GOOD}[dns]\nzone = 'Z1'\naddresses = ['::1']\nload_balancer = {{ name = 'a.b', zone = 'Z2' }}": (
+        "dns.addresses: is not used with dns.load_balancer (remove one of the two)"
     ),
     f"{GOOD}[server]\nsocket = '/{'x' * 107}'": (
         "server.socket: is longer than the 107 bytes that a socket's path may have"

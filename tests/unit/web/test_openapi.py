@@ -51,6 +51,9 @@ CALLS: dict[str, tuple[str, dict[str, object] | None]] = {
     "edit": (f"/environments/main/edits/{EDIT.id}", None),
     "restore": (f"/environments/main/edits/{EDIT.id}/restore", None),
     "events": ("/events?after=0&slug=main&limit=5&wait_s=0.5", None),
+    "dns": ("/dns", None),
+    "dns_check": ("/dns/check", None),
+    "dns_adopt": ("/dns/adopt", None),
     "projects": ("/projects", None),
     "branches": ("/projects/shop/branches?near=feat&limit=2", None),
 }
