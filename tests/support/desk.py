@@ -22,6 +22,7 @@ from agent.runtime.operations import Operations
 from agent.runtime.record import Record
 from agent.runtime.timings import Timings
 from agent.store import Store
+from tests.support.blank import open_store
 from tests.support.plans import NOW, R1
 from tests.support.stage import MovingClock
 
@@ -108,7 +109,7 @@ def desk(directory: Path, more: str = "") -> Desk:
     """`more` is further TOML; with BLOG there are two projects."""
     settings = config.parse(SETTINGS.replace("{directory}", str(directory)) + more, directory)
     clock = MovingClock(NOW)
-    store = Store.open(directory / "butai.db")
+    store = open_store(directory / "butai.db")
     attempts, timings = Attempts(clock), Timings(clock)
     notifier = Notifier(store=store, slack=Slack(lambda: settings), settings=lambda: settings, clock=clock)
     woken: list[Slug] = []

@@ -30,6 +30,7 @@ from agent.runtime.operations import Operations
 from agent.store import Store
 from agent.web.deps import Deps
 from agent.web.server import WebServer
+from tests.support.blank import open_store
 from tests.support.oneapp import served
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -282,7 +283,7 @@ class House:
 def build_house(directory: Path) -> House:
     """A store in `directory` and everything above it; `serve` puts it on a socket there."""
     settings = config.parse(SETTINGS, directory)
-    store = Store.open(directory / "butai.db")
+    store = open_store(directory / "butai.db")
     store.branches.replace("shop", {"main": R1, "feature/x": R1, "$(touch x)": R1}, NOW)
     woken: list[str] = []
     clock = FixedClock()

@@ -22,6 +22,7 @@ from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.store import Store
 from agent.web.deps import Deps
+from tests.support.blank import open_store
 from tests.support.oneapp import client_of
 from tests.support.signed import SIGNING_SECRET, WEBHOOK_SECRET, Answer, Headers, SlackPerson
 from tests.support.slackd import TOKEN, Slackd
@@ -179,7 +180,7 @@ def settings_of(
 
 
 def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingClock) -> Stage:
-    store = Store.open(directory / "butai.db")
+    store = open_store(directory / "butai.db")
     woken: list[str] = []
     poked: list[str] = []
     operations = Operations(settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.fakes_api import build_house
 from tests.support.oneapp import client_of
 from tests.unit.web.test_openapi import OPERATIONS, check_answer, parameters_of
 
+MANY = int(os.environ.get("EXAMPLES", "30"))  # of each operation
 TEXT = st.one_of(
     st.sampled_from(
         ["main", "shop", "1", "-1", "0", "", "true", "9" * 30, "1e3", "NaN", "../..", "%00", "queued", "2"]
@@ -50,7 +52,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_input_is_answered_as_the_document_says(client: FlaskClient, name: str, data: st.DataObject) -> None:
     method, path, operation = OPERATIONS[name]
