@@ -41,7 +41,7 @@ def git_fixture() -> Iterator[GitServer]:
 
 @pytest.fixture(scope="session", name="theatre")
 def theatre_fixture(git: GitServer) -> Iterator[Theatre]:
-    """The agent that most scenarios share: it polls twice a second and has webhooks, Slack and a bot token."""
+    """The agent that most scenarios share: it polls once a second and has webhooks, Slack and a bot token."""
     with ExitStack() as stack:
         yield _open(stack, git, {})
 

@@ -82,7 +82,7 @@ class Agentd:
             "server": {"socket": str(self.socket_path)},
             "docker": {"address_pool": free_pool(self.docker)},
             "traefik": {"address": "127.0.0.1", "http_port": self.port, **(traefik or {})},
-            "limits": {"poll_interval_s": 0.5, "repair_interval_s": 30, **(limits or {})},
+            "limits": {"poll_interval_s": 1, "repair_interval_s": 30, **(limits or {})},
             "forges": {"github": {"webhook_secret_file": self._secret("webhook", WEBHOOK_SECRET)}},
             "projects": {name: dict(project) for name, project in projects.items()},
         }

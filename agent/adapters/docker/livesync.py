@@ -18,9 +18,10 @@ from docker.errors import APIError
 
 from agent.adapters.docker import inplace, placing
 from agent.adapters.docker.client import Client, explanation
+from agent.adapters.docker.dictated import dictated
 from agent.adapters.docker.placing import Node, Placing
 from agent.adapters.docker.shell import STAGE_PREFIX, NoShell, Shell, ShellGone, command, lost
-from agent.adapters.docker.staging import pack
+from agent.adapters.docker.staging import Staged, pack
 from agent.errors import NeedsRebuild
 from agent.model.sync import FileContent, SyncReport
 
@@ -101,7 +102,7 @@ class LiveSync:
         forget = b"".join(command("forget", stage))
         if plan.staged:
             try:
-                self._unpack(container, pack(stage, plan.staged, now_s=int(time.time())))
+                self._stage(container, shell, stage, plan.staged)
             except BaseException:
                 shell.tell(forget)
                 raise
@@ -109,6 +110,17 @@ class LiveSync:
         if status:
             why = said.decode(errors="replace").strip().splitlines() or ["no reason given"]
             raise NeedsRebuild(f"Files cannot be put into container {container[:12]}: {why[-1]}")
+
+    def _stage(self, container: str, shell: Shell, stage: str, staged: Mapping[str, Staged]) -> None:
+        """Small files by the shell itself, which saves the engine the start of a program; all else as an archive."""
+        now_s = int(time.time())
+        words = dictated(stage, staged, now_s=now_s)
+        if words:
+            status, _ = shell.ask(words)
+            if not status:
+                return
+            shell.ask(command("forget", stage))  # it lacks a right or a program; the engine has both
+        self._unpack(container, pack(stage, staged, now_s=now_s))
 
     def _unpack(self, container: str, archive: bytes) -> None:
         with self._client.asking(f"put files into {container[:12]}"):

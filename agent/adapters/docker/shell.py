@@ -26,6 +26,7 @@ _MOST_SAID = 4 * 1024 * 1024
 _MOST_ARGUMENTS = 48 * 1024  # bytes of one command, far below what any kernel takes
 _CANNOT_RUN = (126, 127)  # what an exec ends with when there is no such program
 
+# `write` needs no program: `printf` is the shell's own in every one that matters, and may be any length.
 # `look` tells of each path by one digit whether it is there, then what stands where it is.
 _FUNCTIONS = f"""\
 exec 2>&1
@@ -33,6 +34,10 @@ butai_look() {{
 	for p do if [ -e "$p" ] || [ -L "$p" ]; then printf 1; else printf 0; fi; done; echo
 	stat -c '%d %f %u %g %Y' -- "$@" </dev/null 2>/dev/null || :
 }}
+butai_stage() {{ umask 022; mkdir -m 700 -- "$@" </dev/null; }}
+butai_write() {{ printf %s "$2" >"$1"; }}
+butai_own() {{ chown -- "$@" </dev/null; }}
+butai_mode() {{ chmod -- "$@" </dev/null; }}
 butai_place() {{ d=$1; shift; mv -f -- "$@" "$d" </dev/null; }}
 butai_drop() {{ rm -f -- "$@" </dev/null; }}
 butai_leave() {{ rmdir -- "$@" </dev/null; }}
@@ -147,9 +152,10 @@ def command(name: str, *paths: str, first: str = "") -> Iterator[bytes]:
         yield b" ".join(leading + arguments)
 
 
-def quoted(path: str) -> bytes:
-    """A path as one word: between single quotes nothing is special but the quote itself (POSIX, 2.2.2)."""
-    return b"'" + path.encode(errors="surrogateescape").replace(b"'", b"'\\''") + b"'"
+def quoted(text: str | bytes) -> bytes:
+    """A path or a content as one word: between single quotes nothing is special but the quote itself (POSIX, 2.2.2)."""
+    data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
+    return b"'" + data.replace(b"'", b"'\\''") + b"'"
 
 
 def lost(container: str) -> OutsideError:
