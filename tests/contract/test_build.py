@@ -168,11 +168,8 @@ AND_SOMETHING_WENT = (
 
 @pytest.fixture
 def builders(tmp_path: Path) -> Iterator[Builders]:
-    builders = Builders(tmp_path / "scratch")
-    try:
+    with Builders(tmp_path / "scratch") as builders:
         yield builders
-    finally:
-        builders.remove()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -24,11 +24,8 @@ BASE = "FROM busybox:1.37\n"
 
 @pytest.fixture
 def builders(tmp_path: Path) -> Iterator[Builders]:
-    builders = Builders(tmp_path / "scratch")
-    try:
+    with Builders(tmp_path / "scratch") as builders:
         yield builders
-    finally:
-        builders.remove()
 
 
 @pytest.fixture

@@ -42,11 +42,8 @@ ODD = ("odd ' name\".txt", "ünder.txt", "$HOME", "back\\slash", "-dash", f"{'lo
 
 @pytest.fixture
 def builders(tmp_path: Path) -> Iterator[Builders]:
-    builders = Builders(tmp_path / "scratch")
-    try:
+    with Builders(tmp_path / "scratch") as builders:
         yield builders
-    finally:
-        builders.remove()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import docker
 
@@ -95,7 +95,7 @@ class Repository:
 
 
 class Builders:
-    """The Engine API and the Compose plugin, building the same repository under two tags."""
+    """The Engine API and the Compose plugin, building the same repository under two tags; `with` removes the images."""
 
     def __init__(self, scratch_dir: Path) -> None:
         self.scratch_dir = scratch_dir
@@ -105,6 +105,12 @@ class Builders:
         self.name = f"butai-test/{run_id()}-{secrets.token_hex(3)}"
         self._first_name = self.name  # a test may go on under a longer one
         self.lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def by_engine(
         self,
