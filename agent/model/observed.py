@@ -48,6 +48,7 @@ class Container:
     created_at: int  # seconds since the epoch
     labels: Mapping[str, str]
     addresses: Mapping[str, str]  # network name -> IPv4 address, while running
+    networks: Mapping[str, str] = field(default_factory=dict)  # name -> id of those it is in; "" before its first start
     status: str = ""  # the engine's sentence: "Up 3 minutes (healthy)"
 
     @property
@@ -57,6 +58,14 @@ class Container:
     @property
     def label_slug(self) -> str:
         return self.labels.get("butai.slug", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One line of the engine's list of networks."""
+
+    id: str
+    subnets: tuple[str, ...]  # IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Observed:
     """What one look at git, Docker and Traefik's folder found for one environment."""
 
     containers: tuple[Container, ...] = ()
-    networks: tuple[str, ...] = ()
+    networks: Mapping[str, Network] = field(default_factory=dict)  # by name
     volumes: tuple[str, ...] = ()  # looked for only where nobody waits
     images: Mapping[str, str] = field(default_factory=dict)  # tag -> image id, of those that both releases name
     own_images: tuple[str, ...] | None = ()  # every tag that was built for this environment; None: not looked for

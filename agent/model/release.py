@@ -140,3 +140,9 @@ class Release:
             if spec.name == name:
                 return spec
         raise KeyError(name)
+
+    def networks_of(self, service: str) -> tuple[str, ...]:
+        """Real names of the networks that a service is in; none where it uses another's, or the host's."""
+        bodies = self.model.get("networks") or {}
+        keys = self.model["services"][service].get("networks") or ()
+        return tuple((bodies.get(key) or {}).get("name", key) for key in keys)

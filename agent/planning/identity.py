@@ -42,10 +42,19 @@ def current(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:
         container
         for container in observed.containers
         if is_configured(spec, container)
+        and _is_attached(spec, container, observed)
         and _holds_what_is_wanted(spec, container, images, observed)
         and not _must_be_new(spec, container, observed)
     ]
     return tuple(sorted(found, key=lambda container: (container.created_at, container.number)))
+
+
+def _is_attached(spec: ServiceSpec, container: Container, observed: Observed) -> bool:
+    """Whether it is in its networks: nobody reaches one that was taken out, and `compose create` may end halfway."""
+    ended = spec.one_shot and container.exit_code == 0
+    return (
+        ended or observed.release is None or container.networks.keys() >= set(observed.release.networks_of(spec.name))
+    )
 
 
 def outdated(spec: ServiceSpec, observed: Observed) -> tuple[Container, ...]:

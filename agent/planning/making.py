@@ -5,10 +5,8 @@ Images come before anything that people can see: a broken build changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agent.model.names import Revision
-from agent.model.observed import ContainerState, Observed
+from agent.model.observed import ContainerState, Network, Observed
 from agent.model.release import Release
 from agent.planning.identity import current, outdated
 from agent.planning.images import delta_tag
@@ -102,27 +100,32 @@ def _create(release: Release, observed: Observed) -> tuple[Step, ...]:
         if len(current(spec, observed)) < spec.replicas:
             needed.append(spec.name)
             causes.append(f"{spec.name} {'changed' if outdated(spec, observed) else 'has no container'}")
+    stranded = _stranded(release, observed)
+    if stranded:
+        return stranded
     absent = sorted(set(release.networks) - set(observed.networks))
     if not needed and not absent:
         return ()
-    stranded = _stranded(release, observed, absent)
-    if stranded:
-        return stranded
     causes += [f"network {name} is missing" for name in absent]
     return (Step(Verb.CREATE, ", ".join(needed) or "networks", "; ".join(causes), tuple(needed)),)
 
 
-def _stranded(release: Release, observed: Observed, absent: Sequence[str]) -> tuple[Step, ...]:
+def _stranded(release: Release, observed: Observed) -> tuple[Step, ...]:
     """Containers that can never start again: the engine knows their network by an id that a new one does not have.
 
     `docker network prune` takes the networks of whatever sleeps.
     """
-    names = {key: body.get("name", key) for key, body in (release.model.get("networks") or {}).items()}
     steps = []
     for spec in release.services:
-        mine = {names.get(key, key) for key in release.model["services"][spec.name].get("networks") or ()}
+        mine = set(release.networks_of(spec.name)) & set(release.networks)
         for container in observed.containers:
             ended = spec.one_shot and container.exit_code == 0
-            if container.service == spec.name and container.state in _STOPPED and mine & set(absent) and not ended:
+            if container.service != spec.name or container.state not in _STOPPED or ended:
+                continue
+            if any(_is_gone(container.networks.get(name, ""), observed.networks.get(name)) for name in mine):
                 steps.append(Step(Verb.REMOVE, container.name, "its network is gone", (container.id,)))
     return tuple(steps)
+
+
+def _is_gone(known_as: str, network: Network | None) -> bool:
+    return network is None or known_as not in ("", network.id)

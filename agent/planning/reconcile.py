@@ -274,7 +274,7 @@ def _absent(environment: Environment, observed: Observed) -> Plan:
     if observed.containers:
         return Plan(_removals(observed.containers, cause))
     if observed.networks:
-        return Plan(_network_removals(observed.networks, observed, cause))
+        return Plan(_network_removals(tuple(observed.networks), observed, cause))
     steps = [Step(Verb.REMOVE_VOLUME, volume, cause, (volume,)) for volume in observed.volumes]
     if observed.own_images:
         count = f"{len(observed.own_images)} image tags"

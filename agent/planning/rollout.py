@@ -99,14 +99,10 @@ def routed_port(spec: ServiceSpec, release: Release) -> int | None:
 
 def networks_to_join(release: Release) -> tuple[str, ...]:
     """Real names of the networks that Traefik needs: one for each service that people reach."""
-    services, networks = release.model["services"], release.model.get("networks") or {}
     names: list[str] = []
     for spec in release.services:
-        keys = list(services[spec.name].get("networks") or ())
-        if routed_port(spec, release) is None or not keys:
-            continue
-        real = [(networks.get(key) or {}).get("name", key) for key in keys]
-        if not set(real) & set(names):
+        real = release.networks_of(spec.name)
+        if routed_port(spec, release) is not None and real and not set(real) & set(names):
             names.append(real[0])
     return tuple(names)
 

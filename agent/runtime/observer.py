@@ -169,7 +169,7 @@ class Observer:
         routed = self._edge.read(slug)
         observed = replace(
             half,
-            networks=tuple(self._engine.networks(labels)),
+            networks=self._engine.networks(labels),
             volumes=self._engine.volumes(labels) if tidying else (),
             images={**(own_images or {}), **half.images},
             own_images=tuple(own_images) if own_images is not None else None,

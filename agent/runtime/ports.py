@@ -15,7 +15,7 @@ from agent.model.change import Change
 from agent.model.deployment import Commit
 from agent.model.edit import Edit
 from agent.model.names import Revision, Slug
-from agent.model.observed import Container
+from agent.model.observed import Container, Network
 from agent.model.release import BuildSpec, ExecHook
 from agent.model.route import RouteTable
 from agent.model.sync import FileContent, SyncReport
@@ -202,8 +202,8 @@ class Engine(Protocol):
 
     def image_id(self, reference: str) -> str | None: ...
 
-    def networks(self, labels: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-        """Network name -> its IPv4 subnets."""
+    def networks(self, labels: Mapping[str, str]) -> Mapping[str, Network]:
+        """By name."""
         ...
 
     def volumes(self, labels: Mapping[str, str]) -> tuple[str, ...]: ...

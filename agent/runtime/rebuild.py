@@ -71,8 +71,8 @@ def _environment(slug: Slug, containers: Sequence[Container], *, block: int, edg
 def _block(slug: Slug, settings: Settings, engine: Engine, taken: set[int]) -> int:
     """The block that its networks lie in, so that they keep their addresses; else the lowest free one."""
     pool, prefix = settings.docker.address_pool, settings.docker.block_prefix
-    for subnets in engine.networks({INSTANCE: settings.instance, SLUG: slug}).values():
-        for subnet in subnets:
+    for network in engine.networks({INSTANCE: settings.instance, SLUG: slug}).values():
+        for subnet in network.subnets:
             block = block_of(subnet, pool, prefix)
             if block is not None and block not in taken:
                 return block

@@ -21,6 +21,7 @@ from agent.runtime.timings import LOOK, WAIT, Timings
 from agent.store import Store
 
 _WORK = (Verb.READ, Verb.BUILD, Verb.DELTA, Verb.PULL, Verb.CHECKOUT, Verb.CREATE, Verb.START, Verb.UNPAUSE)
+_AS_BEFORE = (Verb.CREATE, Verb.START, Verb.UNPAUSE)  # what worked once, and no input of it is at fault if not again
 _TAIL_LINES = 25
 
 
@@ -116,7 +117,7 @@ class Reconciler:
         try:
             report = self._executor.run(scene)
         except DeployError as error:
-            self._refused(environment, deployment, observed, error)
+            self._refused(environment, deployment, observed, plan, error)
             return 0.0
         if deployment is not None:
             self._timings.add(environment.slug, deployment.id, report.seconds)
@@ -132,6 +133,7 @@ class Reconciler:
         environment: Environment,
         deployment: Deployment | None,
         observed: Observed,
+        plan: Plan,
         error: DeployError,
     ) -> None:
         failure = Failure(error.code, error.message, error.hint, error.service, error.log_tail)
@@ -139,9 +141,9 @@ class Reconciler:
             deployment = self._store.deployments.current(environment.slug)
         if environment.revision is None:
             self._record.never_was(environment, deployment, failure)
-        elif deployment is not None:
+        elif deployment is not None and not (deployment.caller == "agent" and plan.steps[0].verb in _AS_BEFORE):
             self._failed(environment, deployment, observed, failure, final=True)
-        else:  # nobody waits for it, so nobody is told: as with any step that did not work, it is tried again
+        else:  # nobody asked for it and nothing is new: somebody is at the engine, so it is tried again
             raise OutsideError(error.message, hint=error.hint, code=error.code) from error
 
     def _failed(

@@ -79,6 +79,20 @@ def test_containers_and_networks_that_somebody_removed_come_back(stricken: Theat
     stricken.shows(slug, "alive", seconds=60)
 
 
+def test_a_container_that_somebody_took_out_of_its_network_is_replaced(stricken: Theatre) -> None:
+    """The engine says that it runs, and nobody reaches it; nor was it ever the deployment's own doing."""
+    slug = stricken.stage("tiny", "detached", page("attached"))
+    api = stricken.agent.docker.api
+    [before] = stricken.agent.containers(slug)
+    [network] = api.networks(filters={"label": f"butai.slug={slug}"})
+    api.disconnect_container_from_network(before["Id"], network["Id"], force=True)
+
+    eventually(lambda: before["Id"] not in {one["Id"] for one in stricken.agent.containers(slug)}, 30)
+
+    stricken.shows(slug, "attached", seconds=30)
+    assert stricken.last("tiny", slug)["failure"] is None
+
+
 def test_a_network_that_went_while_the_environment_slept_is_made_again(stricken: Theatre) -> None:
     """`docker network prune` takes the networks of stopped containers; those refuse to start without them."""
     slug = stricken.stage("tiny", "dreaming", page("awake"))

@@ -198,12 +198,14 @@ def test_networks_are_joined_left_and_removed_as_often_as_you_like(world: World)
     spec = NetworkSpec(f"{world.instance}-net", subnet, gateway, world.labels)
     world.engine.ensure_network(spec)
     world.engine.ensure_network(spec)
-    assert world.engine.networks({INSTANCE: world.instance}) == {spec.name: (subnet,)}
+    [(made, network)] = world.engine.networks({INSTANCE: world.instance}).items()
+    assert (made, network.subnets) == (spec.name, (subnet,))
     container = world.started(HostConfig={"NetworkMode": "bridge"})
     name = world.look(container).name
     for _ in range(2):
         world.engine.connect(spec.name, container)
     assert world.engine.joined(name) == {"bridge", spec.name}
+    assert world.look(container).networks[spec.name] == network.id
     assert world.look(container).addresses[spec.name].startswith(subnet.rpartition(".")[0])
     with pytest.raises(OutsideError):
         world.engine.remove_network(spec.name)

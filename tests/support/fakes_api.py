@@ -19,7 +19,7 @@ from agent.model.edit import Edit
 from agent.model.environment import Environment
 from agent.model.labels import REVISION, SLUG
 from agent.model.names import Hostname, Revision, Slug
-from agent.model.observed import Container, ContainerState, Health, Observed
+from agent.model.observed import Container, ContainerState, Health, Network, Observed
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning.plan import Plan, Step, Verb
 from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
@@ -221,7 +221,7 @@ class FakeInspector:
         )
         everything = Observed(
             containers=(container(slug),),
-            networks=(f"butai-{slug}_default",),
+            networks={f"butai-{slug}_default": Network("1", ())},
             volumes=(f"butai-{slug}_data",),
             own_images=(f"butai/{slug}/web:111111111111",),
             checkout=R1,

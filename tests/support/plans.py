@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
-from agent.model.observed import Container, ContainerState, Health, Observed
+from agent.model.observed import Container, ContainerState, Health, Network, Observed
 from agent.model.release import Condition, Dependency, Release, ServiceSpec
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -94,16 +94,21 @@ def container(spec: ServiceSpec, state: str = "running", **changes: object) -> C
         created_at=1000 + number,
         labels={"butai.config": str(config), "butai.slug": SLUG},
         addresses={"butai-feature-x_default": "10.200.0.131"},
+        networks={"butai-feature-x_default": "id-butai-feature-x_default"},
         status=state.capitalize(),
     )
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def networks(of: Release, *others: str) -> dict[str, Network]:
+    return {name: Network(f"id-{name}", ()) for name in (*of.networks, *others)}
 
 
 def observed(of: Release | None, *containers: Container, **changes: object) -> Observed:
     """A world with every image, network and the checkout in place for `of`."""
     base = Observed(
         containers=containers,
-        networks=of.networks if of else (),
+        networks=networks(of) if of else {},
         images={spec.image: f"sha-{spec.name}" for spec in of.services} if of else {},
         release=of,
         checkout=of.revision if of else None,

@@ -38,6 +38,7 @@ def container(entry: Mapping[str, Any]) -> Container:
         created_at=int(entry.get("Created", 0)),
         labels=dict(labels),
         addresses={name: where["IPAddress"] for name, where in joined(entry).items() if where.get("IPAddress")},
+        networks={name: str(where.get("NetworkID", "")) for name, where in joined(entry).items()},
         status=status,
     )
 

@@ -24,7 +24,7 @@ from agent.adapters.docker.pull import run as run_pull
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, DeployError, OutsideError
 from agent.model.edge import ContainerSpec, NetworkSpec
-from agent.model.observed import Container
+from agent.model.observed import Container, Network
 from agent.model.release import BuildSpec, ExecHook
 from agent.model.sync import FileContent, SyncReport
 
@@ -92,10 +92,10 @@ class DockerEngine:
             except NotFound:
                 return None
 
-    def networks(self, labels: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    def networks(self, labels: Mapping[str, str]) -> Mapping[str, Network]:
         with self._client.asking("list networks"):
             networks = self._api.networks(filters={"label": _labels(labels)})
-        return {network["Name"]: decode.subnets(network) for network in networks}
+        return {entry["Name"]: Network(entry["Id"], decode.subnets(entry)) for entry in networks}
 
     def volumes(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         with self._client.asking("list volumes"):

@@ -23,7 +23,9 @@ def entry(**more: Any) -> Mapping[str, Any]:
             "com.docker.compose.container-number": "2",
             "butai.slug": "main",
         },
-        "NetworkSettings": {"Networks": {"front": {"IPAddress": "10.200.0.3"}, "back": {"IPAddress": ""}}},
+        "NetworkSettings": {
+            "Networks": {"front": {"IPAddress": "10.200.0.3", "NetworkID": "f00"}, "back": {"IPAddress": ""}}
+        },
     } | more
 
 
@@ -31,6 +33,7 @@ def test_one_list_entry_says_all_that_we_need() -> None:
     container = decode.container(entry())
     assert (container.name, container.service, container.number) == ("shop-web-2", "web", 2)
     assert container.addresses == {"front": "10.200.0.3"}
+    assert container.networks == {"front": "f00", "back": ""}
     assert container.running
     assert container.exit_code is None
     assert container.label_slug == "main"

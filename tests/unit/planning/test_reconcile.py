@@ -15,7 +15,7 @@ from agent.model.route import Backend
 from agent.planning import reconcile, routing
 from agent.planning.plan import Plan
 from agent.planning.reconcile import Context
-from tests.support.plans import NOW, R1, R2, container, deployment, environment, observed, release, service
+from tests.support.plans import NOW, R1, R2, container, deployment, environment, networks, observed, release, service
 
 SETTINGS = config.parse(
     """
@@ -125,10 +125,26 @@ def test_what_slept_while_its_network_was_pruned_is_created_anew() -> None:
     """The engine starts no container whose network it lost, even when there is one of that name again."""
     done = container(service("migrate", one_shot=True), "exited", exit_code=0)
     shop = release(DB, WEB, service("migrate", one_shot=True))
-    world = observed(shop, container(DB, "exited", exit_code=0), WEB_UP, done, networks=())
+    world = observed(shop, container(DB, "exited", exit_code=0), WEB_UP, done, networks={})
     assert str(plan(world)) == "remove butai-feature-x-db-1: its network is gone"
     removed = replace(world, containers=(WEB_UP, done))
     assert str(plan(removed)) == "create db: db has no container; network butai-feature-x_default is missing"
+
+
+def test_containers_that_wait_for_a_network_of_an_earlier_life_are_made_anew() -> None:
+    """Compose makes a missing network without a word; what knew the old one by its id never starts again."""
+    db = container(DB, "exited", exit_code=0, networks={"butai-feature-x_default": "id-before"})
+    assert str(plan(observed(SHOP, db, WEB_UP))) == "remove butai-feature-x-db-1: its network is gone"
+    new = container(DB, "created", networks={"butai-feature-x_default": ""})
+    assert str(plan(observed(SHOP, new, WEB_UP))).startswith("start db: it is new")
+
+
+def test_a_container_that_somebody_took_out_of_its_network_is_replaced() -> None:
+    lost = replace(UP, containers=(DB_UP, container(WEB, networks={"bridge": "id-bridge"}, addresses={})))
+    assert str(plan(lost, going=False)) == "create web: web changed"
+    migrate = service("migrate", one_shot=True)
+    done = container(migrate, "exited", exit_code=0, networks={})
+    assert "create" not in str(plan(observed(release(DB, WEB, migrate), DB_UP, WEB_UP, done)))
 
 
 def test_traefik_joins_while_containers_start() -> None:
@@ -159,9 +175,9 @@ def test_old_containers_go_only_after_the_route_was_confirmed() -> None:
 
 
 def test_what_no_release_names_any_more_is_tidied_up_one_kind_at_a_time() -> None:
-    world = replace(UP, networks=(*SHOP.networks, "butai-feature-x_gone"), own_images=("butai/feature-x/web:0000",))
+    world = replace(UP, networks=networks(SHOP, "butai-feature-x_gone"), own_images=("butai/feature-x/web:0000",))
     assert str(plan(world)) == "remove network butai-feature-x_gone: no service uses it"
-    assert str(plan(replace(world, networks=SHOP.networks))) == "untag 1 image tags: of an older revision"
+    assert str(plan(replace(world, networks=networks(SHOP)))) == "untag 1 image tags: of an older revision"
 
 
 def test_tags_that_were_not_looked_for_are_looked_for_at_once_after_it_is_live() -> None:
@@ -280,7 +296,7 @@ def test_destroy_takes_everything_in_an_order_that_can_stop_anywhere() -> None:
             case "leave":
                 world = replace(world, edge_networks=frozenset())
             case "remove network":
-                world = replace(world, networks=())
+                world = replace(world, networks={})
             case "remove volume":
                 world = replace(world, volumes=(), own_images=(), checkout=None, has_files=False)
             case "forget":

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from agent.errors import DeployError, OutsideError
 from agent.model.deployment import Phase
 from agent.model.edit import KEPT
 from agent.model.environment import Environment
@@ -33,8 +34,11 @@ class World:
     desk: Desk
     observed: Observed
     reports: list[Report] = field(default_factory=list)  # what comes of each plan with steps, in order
+    refusal: DeployError | None = None  # what comes of them instead
 
     def run(self, scene: Scene) -> Report:
+        if self.refusal is not None:
+            raise self.refusal
         return self.reports.pop(0)
 
     def context(self, environment: Environment) -> Context:
@@ -42,7 +46,7 @@ class World:
         return Context(settings=settings, fingerprint=settings.fingerprint("shop"), now=self.desk.clock.now())
 
     def glance(self, environment: Environment) -> Observed:
-        return replace(self.observed, networks=(), routed=None, own_images=None)
+        return replace(self.observed, networks={}, routed=None, own_images=None)
 
     def complete(self, environment: Environment, half: Observed, *, probing: bool, tidying: bool) -> Observed:
         return self.observed if tidying else replace(self.observed, own_images=None)
@@ -113,6 +117,35 @@ def test_leftovers_are_looked_for_at_once_but_after_people_were_told_that_it_is_
     assert look(world, environment) == 0.0
     assert desk.last(environment).phase is Phase.READY
     assert look(world, environment) is None
+
+
+def test_a_repair_that_somebody_disturbs_is_no_fault_of_the_author_and_goes_on(world: World) -> None:
+    """Networks and containers that somebody prunes while they are made again make Compose and the engine refuse."""
+    desk = world.desk
+    environment = desk.live()
+    world.holds(environment)
+    world.refusal = DeployError("Containers could not be created: something went.", code="create-failed")
+
+    with pytest.raises(OutsideError, match="something went"):
+        look(world, environment)
+
+    last = desk.last(environment)
+    assert (last.caller, last.phase.final, last.failure) == ("agent", False, None)
+    world.holds(environment, container(WEB))
+    look(world, environment)
+    assert desk.last(environment).phase is Phase.READY
+    assert desk.last(environment).id == last.id
+
+
+def test_what_somebody_asked_for_fails_where_compose_refuses_it(world: World) -> None:
+    desk = world.desk
+    environment = desk.fetched(desk.deploy())
+    world.holds(environment)
+    world.refusal = DeployError("Containers could not be created: a port is wrong.", code="create-failed")
+
+    look(world, environment)
+
+    assert desk.last(environment).failure is not None
 
 
 def test_a_worktree_that_follows_is_no_deployment_and_no_part_of_the_next_one(world: World) -> None:
