@@ -57,7 +57,7 @@ class Git(Protocol):
     """One bare mirror per project and one worktree per environment. Revisions are read from the mirror only."""
 
     def branches(self, project: str) -> Mapping[str, Revision]:
-        """One complete `ls-remote` of the heads; never a part of them."""
+        """One complete listing of the heads; never a part of them."""
         ...
 
     def fetch(self, project: str, branch: str) -> Revision | None:

@@ -78,6 +78,18 @@ def test_every_kind_of_push_arrives_whole(world: GitWorld) -> None:
     assert sound(world, world.fetch())
 
 
+def test_a_look_at_all_branches_is_one_question_over_a_connection_that_is_kept(world: GitWorld) -> None:
+    world.git.branches("shop")
+    revision = world.repository.commit("topic-ä", {"x": "x"}, base="main")
+    world.repository.point("refs/tags/v1", revision)
+    del world.server.requests[:]
+
+    listed = world.git.branches("shop")
+
+    assert listed == {"main": world.repository.head(), "topic-ä": revision}
+    assert world.server.requests == ["POST /shop.git/git-upload-pack"]
+
+
 def test_a_branch_that_is_not_there_any_more_is_none(world: GitWorld) -> None:
     world.repository.commit("gone", {"x": "x"}, base="main")
     world.fetch("gone")

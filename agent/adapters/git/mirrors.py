@@ -19,7 +19,7 @@ from agent.adapters.git.edits import Edits
 from agent.adapters.git.kept import replace_text
 from agent.adapters.git.objects import Objects, commit_of
 from agent.adapters.git.remote import Remote, branch_is_missing
-from agent.adapters.git.wire import Wire
+from agent.adapters.git.wire import NotThisWay, Wire
 from agent.config import Settings
 from agent.errors import DeployError, NeedsRebuild, OutsideError
 from agent.model.change import Change
@@ -50,21 +50,43 @@ class GitMirrors:
         self._turns: dict[str, threading.Lock] = {}
         self._tidied: set[str] = set()
         self._batches: dict[str, Batch] = {}
-        self._wires: dict[str, Wire] = {}
+        self._wires: dict[tuple[str, str], Wire] = {}  # by project and purpose: one question at a time goes over each
         self._held: dict[str, set[Revision]] = {}  # project -> revisions that were seen in its mirror
 
     # -- the remote --------------------------------------------------------------------------------------------
 
     def branches(self, project: str) -> Mapping[str, Revision]:
-        """Every head that the remote has now, by one complete `ls-remote`; empty only for a repository without any."""
+        """Every head that the remote has now, by one complete listing; empty only for a repository without any."""
+        listed = self._listed(project)
+        if listed is None:
+            listed = self._listed_by_git(project)
+        found = {}
+        for name, revision in listed.items():
+            with contextlib.suppress(UnicodeDecodeError):  # such a name can be asked for by nobody
+                found[name.decode()] = revision
+        return found
+
+    def _listed(self, project: str) -> Mapping[bytes, Revision] | None:
+        """By the kept connection; None where git is needed. A listing waits for no fetch, so it has one of its own."""
+        wire = self._wire(project, "listing")
+        if not wire.fits:
+            return None
+        try:
+            with self._turn(f"listing {project}"):
+                return wire.heads()
+        except NotThisWay:
+            return None
+        except TimeoutError as error:
+            raise wire.remote.silent(wire.silence_s) from error
+
+    def _listed_by_git(self, project: str) -> Mapping[bytes, Revision]:
         done = self._ask(project, "ls-remote", "--heads", "--quiet", "--end-of-options", "origin")
         if not done.ok:
             raise self._remote(project).failure(done.complaint)
         found = {}
         for line in done.stdout.splitlines():
             revision, _, name = line.partition(b"\t")
-            with contextlib.suppress(UnicodeDecodeError):  # such a name can be asked for by nobody
-                found[name.decode().removeprefix(_HEADS)] = _revision(revision.decode(), project)
+            found[name.removeprefix(_HEADS.encode())] = _revision(revision.decode(), project)
         return found
 
     def fetch(self, project: str, branch: str) -> Revision | None:
@@ -253,16 +275,20 @@ class GitMirrors:
 
     def _quick(self, project: str, branch: str, ref: str) -> Revision | None:
         """The head, fetched without `git fetch`; None where that is needed."""
-        remote, silence_s = self._remote(project), self._settings().limits.fetch_timeout_s
-        wire = self._wires.get(project)
-        if wire is None or (wire.remote, wire.silence_s) != (remote, silence_s):
-            if wire is not None:
-                wire.close()
-            wire = self._wires[project] = Wire(remote, silence_s=silence_s)
+        wire = self._wire(project, "fetching")
         try:
             return quick.fetch(wire, self._mirror(project), self._env(project), branch=branch, ref=ref)
         except TimeoutError as error:
-            raise remote.silent(silence_s) from error
+            raise wire.remote.silent(wire.silence_s) from error
+
+    def _wire(self, project: str, purpose: str) -> Wire:
+        remote, silence_s = self._remote(project), self._settings().limits.fetch_timeout_s
+        wire = self._wires.get((project, purpose))
+        if wire is None or (wire.remote, wire.silence_s) != (remote, silence_s):
+            if wire is not None:
+                wire.close()
+            wire = self._wires[project, purpose] = Wire(remote, silence_s=silence_s)
+        return wire
 
     def _batch(self, project: str) -> Batch:
         return self._batches.setdefault(project, Batch(self._mirror(project), self._env(project)))

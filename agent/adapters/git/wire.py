@@ -1,8 +1,9 @@
-"""One branch of a smart HTTP remote, over a connection that is kept.
+"""The branches of a smart HTTP remote, and what one of them lacks here, over a connection that is kept.
 
-For one branch `git fetch` starts six processes, sets up TLS anew and asks three times; two questions are enough. Only
-as much of protocol version 2 is spoken as that needs (gitprotocol-v2, gitprotocol-http). Whatever is not exactly as
-expected raises NotThisWay, and is left to git: proxies, redirects, refusals, older servers, and all words for people.
+For one branch `git fetch` starts six processes, sets up TLS anew and asks three times; two questions are enough, and
+one where `git ls-remote` starts two processes for each look at each project. Only as much of protocol version 2 is
+spoken as that needs (gitprotocol-v2, gitprotocol-http). Whatever is not exactly as expected raises NotThisWay, and is
+left to git: proxies, redirects, refusals, older servers, and all words for people.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from agent.model.names import Revision
 
 _SERVICE = "git-upload-pack"
 _GREETING_LIMIT = 64 * 1024
-_REFS_LIMIT = 4 * 1024 * 1024  # a prefix may match many branches
+_REFS_LIMIT = 4 * 1024 * 1024  # some 40,000 branches
+_HEADS = b"refs/heads/"
 _FLUSH, _DELIMITER = b"0000", b"0001"
 _DATA, _ERROR = 1, 3
 _KEPT_S = 45.0  # an idle connection may be forgotten by what lies between, and then a question gets no answer at all
@@ -52,14 +54,12 @@ class Wire:
 
     def head(self, branch: str) -> Revision | None:
         """The revision that the remote's branch is at now; None when there is no such branch."""
-        name = f"refs/heads/{branch}".encode(errors="surrogateescape")
-        question = [_line(b"command=ls-refs\n"), _DELIMITER, _line(b"ref-prefix " + name + b"\n"), _FLUSH]
-        found = None
-        for line in self._ask(b"".join(question), limit=_REFS_LIMIT):
-            revision, _, rest = line.rstrip(b"\n").partition(b" ")
-            if rest.split(b" ")[0] == name:
-                found = _revision(revision)
-        return found
+        name = branch.encode(errors="surrogateescape")
+        return next((revision for found, revision in self._refs(name) if found == name), None)
+
+    def heads(self) -> dict[bytes, Revision]:
+        """Every branch that the remote has, or none of them: an answer that breaks off is no answer."""
+        return dict(self._refs(b""))
 
     def pack(self, wanted: Revision, have: Iterable[Revision], *, limit: int) -> bytes:
         """The objects that are needed beside those of `have`, as one thin pack of at most `limit` bytes."""
@@ -83,6 +83,17 @@ class Wire:
             self._connection.close()
         self._connection = None
         self._greeted = False
+
+    def _refs(self, prefix: bytes) -> list[tuple[bytes, Revision]]:
+        asked = _HEADS + prefix
+        question = [_line(b"command=ls-refs\n"), _DELIMITER, _line(b"ref-prefix " + asked + b"\n"), _FLUSH]
+        found = []
+        for line in self._ask(b"".join(question), limit=_REFS_LIMIT):
+            revision, _, rest = line.rstrip(b"\n").partition(b" ")
+            name = rest.split(b" ")[0]
+            if name.startswith(asked):  # a prefix is a wish that the remote need not heed
+                found.append((name.removeprefix(_HEADS), _revision(revision)))
+        return found
 
     # -- one question ------------------------------------------------------------------------------------------
 
