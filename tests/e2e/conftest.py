@@ -46,6 +46,19 @@ def theatre_fixture(git: GitServer) -> Iterator[Theatre]:
         yield _open(stack, git, {})
 
 
+@pytest.fixture(autouse=True)
+def strike_fixture(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test put on stage at the shared agent goes when it ends: what idles there costs all that follow."""
+    if "theatre" not in request.fixturenames:
+        yield
+        return
+    theatre: Theatre = request.getfixturevalue("theatre")
+    before = theatre.on_stage()
+    yield
+    for project, branch in theatre.on_stage() - before:
+        theatre.destroy(project, branch)
+
+
 @pytest.fixture(name="another_theatre")
 def another_theatre_fixture(git: GitServer) -> Iterator[BuildTheatre]:
     """An agent of the test's own, on the same git server: `another_theatre(limits={...})`."""
