@@ -255,7 +255,12 @@ class Daemon:
             alive=systemd.alive,
         )
         self.operations = Operations(
-            settings=self.settings, store=self.store, clock=self._clock, wake=self.controller.wake, poke=self._poke
+            settings=self.settings,
+            store=self.store,
+            clock=self._clock,
+            wake=self.controller.wake,
+            poke=self._poke,
+            expect=self.git.expect,
         )
         self.edits = Edits(
             settings=self.settings,

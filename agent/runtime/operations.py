@@ -13,7 +13,7 @@ from agent.config import Settings
 from agent.errors import RequestError
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
-from agent.model.names import Slug
+from agent.model.names import Revision, Slug
 from agent.model.notice import Notice
 from agent.model.slug import slug_for
 from agent.planning.addresses import block_count
@@ -36,7 +36,7 @@ class Operations:
     """Every trigger is one of these calls, whoever makes it.
 
     `wake` tells the controller that an environment has something new, `poke` the poller that a
-    project's branches should be listed now. Both only set a flag.
+    project's branches should be listed now, `expect` git what a branch may be at. They only set a flag.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class Operations:
         clock: Clock,
         wake: Callable[[Slug], None],
         poke: Callable[[str], None],
+        expect: Callable[[str, str, Revision], None],
     ) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
         self._wake = wake
         self._poke = poke
+        self._expect = expect
 
     def deploy(self, branch: str, *, project: str | None, caller: str, notice: Notice | None = None) -> Accepted:
         """Put a branch on stage, or bring it up to date. RequestError: bad name, unknown project, no room."""
@@ -140,8 +142,10 @@ class Operations:
         self._wake(slug)
         return Accepted(environment, None, False, f"Removing `{environment.branch}` and its data.")
 
-    def push(self, project: str, branch: str, *, deleted: bool, caller: str) -> Slug | None:
-        """A branch may have moved. A hint: what to deploy is always read from the remote afterwards."""
+    def push(
+        self, project: str, branch: str, *, deleted: bool, caller: str, revision: Revision | None = None
+    ) -> Slug | None:
+        """A branch may have moved, to `revision`. A hint: what to deploy is always read from the remote afterwards."""
         if deleted:
             self._poke(project)
             return None
@@ -149,6 +153,8 @@ class Operations:
         if known is not None and known.pinned:
             return None
         if known is not None:
+            if revision is not None:
+                self._expect(project, branch, revision)
             self._wake(known.slug)
             return known.slug
         patterns = self._settings().projects[project].auto_deploy

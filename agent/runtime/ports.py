@@ -60,6 +60,10 @@ class Git(Protocol):
         """One complete listing of the heads; never a part of them."""
         ...
 
+    def expect(self, project: str, branch: str, revision: Revision) -> None:
+        """A hint for the next fetch of the branch, which never believes it."""
+        ...
+
     def fetch(self, project: str, branch: str) -> Revision | None:
         """Fetch exactly refs/heads/<branch>; None when the remote answers and has no such branch."""
         ...

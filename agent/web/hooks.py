@@ -1,7 +1,8 @@
 """The forges' webhooks: a verified hint that a branch may have moved; what to deploy is read from the remote.
 
-Nothing in a delivery is used as a URL, a revision or an option. It only names a project of the settings
-and a branch; a lost, late, repeated or forged delivery changes at most when the poll's work is done.
+Nothing in a delivery is used as a URL or an option. It only names a project of the settings, a branch, and the commit
+that git asks the remote for first and deploys only if the remote says that the branch is there. A lost, late, repeated
+or forged delivery changes at most when the poll's work is done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from agent.config import Settings
 from agent.errors import RequestError
+from agent.model.names import Revision
 from agent.planning.branches import check_branch
 from agent.web.deps import Deps
 from agent.web.signatures import check_github
@@ -61,10 +63,20 @@ def _push(deps: Deps, delivery: Mapping[str, Any]) -> Response:
     if not projects:
         return Response(status=HTTPStatus.NO_CONTENT)
     caller = _caller(delivery)
-    slugs = [deps.operations.push(project, branch, deleted=deleted, caller=caller) for project in projects]
+    revision = _revision(delivery.get("after"))
+    slugs = [
+        deps.operations.push(project, branch, deleted=deleted, caller=caller, revision=revision) for project in projects
+    ]
     answer = jsonify({"projects": projects, "environments": [slug for slug in slugs if slug is not None]})
     answer.status_code = HTTPStatus.ACCEPTED
     return answer
+
+
+def _revision(after: object) -> Revision | None:
+    try:
+        return Revision(after) if isinstance(after, str) else None
+    except ValueError:
+        return None
 
 
 def same_repository(remote: str, repository: Mapping[str, Any]) -> bool:

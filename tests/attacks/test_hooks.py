@@ -164,6 +164,15 @@ def test_a_delivery_as_a_form_is_understood_as_github_offers_it_first(deployed):
     assert send(deployed, b"other=1", {"Content-Type": FORM}) == 400
 
 
+def test_the_commit_of_a_delivery_is_a_hint_for_git_if_it_is_one_at_all(deployed):
+    for after in (None, 7, "", "main", "--upload-pack=x", "A" * 40, "a" * 41, ["a" * 40]):
+        assert send(deployed, json.dumps(push_payload(REMOTE, "main") | {"after": after}).encode()) == 202
+    assert deployed.expected == []
+    assert send(deployed, json.dumps(push_payload(REMOTE, "main", after="c" * 40)).encode()) == 202
+    assert send(deployed, json.dumps(push_payload(REMOTE, "not/on-stage", after="c" * 40)).encode()) == 202
+    assert deployed.expected == [("shop", "main", "c" * 40)]
+
+
 @pytest.mark.parametrize("change", [{"deleted": True}, {"after": ZERO, "deleted": False}])
 def test_a_deletion_deploys_nothing_and_has_the_branches_listed(deployed, change):
     body = json.dumps(push_payload(REMOTE, "main") | change).encode()

@@ -63,6 +63,35 @@ def test_no_news_is_one_question(world: GitWorld) -> None:
 
 
 @pytest.mark.usefixtures("no_git")
+def test_what_was_said_to_be_the_head_comes_first_and_is_believed_only_from_the_remote(world: GitWorld) -> None:
+    before = world.fetch()
+    stranger = Revision(world.repository.commit("somebody-elses", {"x": "y"}, base="main"))
+    world.git.expect("shop", "main", stranger)
+    assert world.fetch() == before
+
+    pushed = Revision(world.repository.commit("main", {"src/app.py": "print('said')\n"}))
+    world.git.expect("shop", "main", pushed)
+    del world.server.requests[:]
+    assert world.fetch() == pushed
+    assert sound(world, pushed)
+    assert world.server.requests == ["POST /shop.git/git-upload-pack"] * 2
+
+    newest = Revision(world.repository.commit("main", {"src/app.py": "print('newer')\n"}))
+    world.git.expect("shop", "main", pushed)
+    assert world.fetch() == newest
+    assert sound(world, newest)
+
+
+@pytest.mark.usefixtures("no_git")
+@pytest.mark.parametrize("said", ["a" * 40, "0" * 40])
+def test_what_is_said_and_nowhere_delays_nothing(world: GitWorld, said: str) -> None:
+    pushed = world.repository.commit("main", {"src/app.py": "print('true')\n"})
+    world.git.expect("shop", "main", Revision(said))
+    assert sound(world, world.fetch())
+    assert world.fetch() == pushed
+
+
+@pytest.mark.usefixtures("no_git")
 def test_every_kind_of_push_arrives_whole(world: GitWorld) -> None:
     for at in range(30):
         world.repository.commit("main", {f"many/{at}": f"{at}\n" * 50})

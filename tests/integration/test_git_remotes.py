@@ -195,7 +195,9 @@ def test_objects_that_name_others_which_never_came_are_not_taken_in(world: GitWo
             return pack + hashlib.sha1(pack).digest()
 
     half = Half(Remote("shop", world.server.url("shop")), silence_s=5)
-    assert quick.fetch(half, world.mirror, os.environ, branch="main", ref=str(ref.relative_to(world.mirror))) is None
+    name = str(ref.relative_to(world.mirror))
+    for expected in (None, head):
+        assert quick.fetch(half, world.mirror, os.environ, branch="main", ref=name, expected=expected) is None
     assert ref.read_text().strip() == before
 
 

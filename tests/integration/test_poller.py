@@ -56,6 +56,7 @@ class World:
             clock=clock,
             wake=self.woken.append,
             poke=lambda project: self.poller.poke(project),
+            expect=lambda project, branch, revision: None,
         )
         self.poller = Poller(
             settings=lambda: self.settings,

@@ -45,7 +45,7 @@ BROKEN = Failure("build-failed", "The image of service `web` could not be built.
 
 @dataclass
 class Desk:
-    """`woken` and `poked` are what the controller and the poller were told, in order."""
+    """`woken`, `poked` and `expected` are what the controller, the poller and git were told, in order."""
 
     directory: Path
     settings: Settings
@@ -57,6 +57,7 @@ class Desk:
     record: Record
     woken: list[Slug] = field(default_factory=list)
     poked: list[str] = field(default_factory=list)
+    expected: list[tuple[str, str, str]] = field(default_factory=list)
 
     def deploy(self, branch: str = "feature/x", **options: Any) -> Environment:
         return self.operations.deploy(branch, project="shop", caller=ANNA, **options).environment
@@ -114,6 +115,7 @@ def desk(directory: Path, more: str = "") -> Desk:
     notifier = Notifier(store=store, slack=Slack(lambda: settings), settings=lambda: settings, clock=clock)
     woken: list[Slug] = []
     poked: list[str] = []
+    expected: list[tuple[str, str, str]] = []
     record = Record(
         store=store,
         attempts=attempts,
@@ -123,5 +125,12 @@ def desk(directory: Path, more: str = "") -> Desk:
         fingerprint=lambda environment: settings.fingerprint(environment.project),
         url=lambda slug: settings.url(settings.hostname(slug)),
     )
-    operations = Operations(settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append)
-    return Desk(directory, settings, clock, store, attempts, timings, operations, record, woken, poked)
+    operations = Operations(
+        settings=lambda: settings,
+        store=store,
+        clock=clock,
+        wake=woken.append,
+        poke=poked.append,
+        expect=lambda project, branch, revision: expected.append((project, branch, revision)),
+    )
+    return Desk(directory, settings, clock, store, attempts, timings, operations, record, woken, poked, expected)

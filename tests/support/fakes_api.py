@@ -288,7 +288,12 @@ def build_house(directory: Path) -> House:
     woken: list[str] = []
     clock = FixedClock()
     operations = Operations(
-        settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=lambda project: None
+        settings=lambda: settings,
+        store=store,
+        clock=clock,
+        wake=woken.append,
+        poke=lambda project: None,
+        expect=lambda project, branch, revision: None,
     )
     inspector = FakeInspector(store, settings)
     dns = FakeDns()

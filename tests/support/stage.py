@@ -91,6 +91,7 @@ class Stage:
     client: FlaskClient
     woken: list[str] = field(default_factory=list)
     poked: list[str] = field(default_factory=list)
+    expected: list[tuple[str, str, str]] = field(default_factory=list)
 
     def person(self, **who: Any) -> SlackPerson:
         return SlackPerson(self.slack, self.send, clock=lambda: self.clock.now().timestamp(), **who)
@@ -183,7 +184,15 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
     store = open_store(directory / "butai.db")
     woken: list[str] = []
     poked: list[str] = []
-    operations = Operations(settings=lambda: settings, store=store, clock=clock, wake=woken.append, poke=poked.append)
+    expected: list[tuple[str, str, str]] = []
+    operations = Operations(
+        settings=lambda: settings,
+        store=store,
+        clock=clock,
+        wake=woken.append,
+        poke=poked.append,
+        expect=lambda project, branch, revision: expected.append((project, branch, revision)),
+    )
     notifier = Notifier(store=store, slack=Slack(lambda: settings), settings=lambda: settings, clock=clock)
     deps = Deps(
         settings=lambda: settings,
@@ -195,4 +204,5 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         edits=cast("Edits", None),
         dns=cast("DnsKeeper", None),
     )
-    return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client_of(deps), woken, poked)
+    client = client_of(deps)
+    return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

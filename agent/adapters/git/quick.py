@@ -2,12 +2,14 @@
 
 What git does, in git's order: ask for the head, get what is missing, unpack it, check that nothing is missing, move our
 ref. None of it is needed: where anything is out of the ordinary, None is returned, and `git fetch` does all of it.
+Who was told what the head may be gets that first, and asks for the head while it is unpacked: no hint is believed.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from agent.adapters import process
@@ -22,7 +24,9 @@ _LOCAL_S = 300.0
 _HEADER = 12  # "PACK", version, number of objects (gitformat-pack)
 
 
-def fetch(wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref: str) -> Revision | None:
+def fetch(
+    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref: str, expected: Revision | None
+) -> Revision | None:
     """The head of `branch`, all its objects in the mirror and `ref` pointing to it; None: let git do it.
 
     Raises TimeoutError when the remote is silent.
@@ -33,6 +37,12 @@ def fetch(wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref:
     if not have:
         return None
     try:
+        head = None
+        if expected is not None and expected not in have:
+            head = _ahead(wire, mirror, env, branch=branch, expected=expected, have=have)
+        if head is not None:
+            point(mirror / ref, head)
+            return head
         head = wire.head(branch)
         if head is None or head == _read(mirror / ref):
             return head
@@ -42,6 +52,21 @@ def fetch(wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref:
         return None
     point(mirror / ref, head)
     return head
+
+
+def _ahead(
+    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, expected: Revision, have: list[Revision]
+) -> Revision | None:
+    """The head, when it is what was expected, with all its objects; None when it is not, or cannot be had like this."""
+    try:
+        packed = wire.pack(expected, have, limit=LARGEST)
+    except NotThisWay:  # a forged hint, or a server that is not as far yet
+        return None
+    with ThreadPoolExecutor(1) as beside:
+        unpacking = beside.submit(_unpack, mirror, env, expected, packed)
+        head = wire.head(branch)
+        unpacking.result()
+    return head if head == expected else None
 
 
 def _heads(mirror: Path, ref: str) -> Iterator[Revision]:
