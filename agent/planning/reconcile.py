@@ -22,8 +22,9 @@ from agent.planning.plan import Plan, Step, Verb
 
 MAX_REPAIRS = 5  # crashed containers are started again this often, then a person must act
 CRASHED = "crashed"  # the code of the failure that is left then
-_PROBE_AGAIN_S = 0.015
-_HEALTH_AGAIN_S = 0.1
+_PROBE_AGAIN_S = (0.015, 0.25)  # nobody tells when a port is listened to, or Traefik has read a file
+_HEALTH_AGAIN_S = (0.1, 1.0)  # the engine tells; this is for when it does not
+_PATIENCE = 0.05  # of the time that it took so far: to look again that much later is noticed by nobody
 _IDLE_AGAIN_S = 5.0
 _SOMEBODY = "somebody to push or to deploy again"
 _A_PERSON = f"{_SOMEBODY}: the last attempt failed"
@@ -125,14 +126,18 @@ def _start_and_route(
         if pause > 0:
             return Plan(joins, waiting=(f"the next attempt to repair in {pause:.0f} s",), look_again_s=pause)
     if stage.steps:
-        return Plan(stage.steps + joins, stage.waiting, _HEALTH_AGAIN_S, kept=stage.kept)
+        return Plan(stage.steps + joins, stage.waiting, kept=stage.kept)
     if joins:
-        return Plan(joins, stage.waiting, _PROBE_AGAIN_S, kept=stage.kept)
+        return Plan(joins, stage.waiting, kept=stage.kept)
     if stage.waiting:
-        again = _PROBE_AGAIN_S if stage.probing else _HEALTH_AGAIN_S
-        again = again if in_progress else _IDLE_AGAIN_S
-        return Plan((), stage.waiting, again, kept=stage.kept)
+        again = _patience(observed, _PROBE_AGAIN_S if stage.probing else _HEALTH_AGAIN_S)
+        return Plan((), stage.waiting, again if in_progress else _IDLE_AGAIN_S, kept=stage.kept)
     return _switch(environment, observed, context, release, in_progress=in_progress)
+
+
+def _patience(observed: Observed, bounds: tuple[float, float]) -> float:
+    """Seconds until the next look at what starts: a look costs as much as a health check, and some take minutes."""
+    return min(max(observed.starting_s * _PATIENCE, bounds[0]), bounds[1])
 
 
 def _crashed(steps: tuple[Step, ...], observed: Observed) -> Failure:
@@ -168,7 +173,7 @@ def _switch(
     if in_progress and not observed.confirmed:
         if observed.starting_s > context.settings.limits.start_timeout_s:
             return Plan(failure=_NOT_ROUTED)
-        return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S)
+        return Plan((), ("Traefik to serve the new route",), _PROBE_AGAIN_S[0])
     return _tidy(release, observed, context)
 
 

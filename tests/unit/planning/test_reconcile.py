@@ -147,6 +147,15 @@ def test_a_container_that_somebody_took_out_of_its_network_is_replaced() -> None
     assert "create" not in str(plan(observed(release(DB, WEB, migrate), DB_UP, WEB_UP, done)))
 
 
+def test_what_takes_long_to_start_is_looked_at_less_often() -> None:
+    """The engine tells of health by itself; a port is asked, and nobody notices a twentieth of what it took so far."""
+    checked = observed(SHOP, container(DB, health="starting"), container(WEB, "created"))
+    asked = observed(release(WEB), container(WEB))
+    for starting_s, health_s, port_s in ((0.0, 0.1, 0.015), (1.0, 0.1, 0.05), (4.0, 0.2, 0.2), (60.0, 1.0, 0.25)):
+        assert plan(replace(checked, starting_s=starting_s)).look_again_s == pytest.approx(health_s)
+        assert plan(replace(asked, starting_s=starting_s)).look_again_s == pytest.approx(port_s)
+
+
 def test_traefik_joins_while_containers_start() -> None:
     world = observed(SHOP, container(DB, "created"), container(WEB, "created"), edge_networks=frozenset())
     assert str(plan(world)) == (
