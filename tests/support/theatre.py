@@ -52,7 +52,7 @@ class Theatre:
             assert last["phase"] == "ready", last["phase"]
             return True
 
-        eventually(ready, 120, pause_s=0.05)
+        eventually(ready, 120, pause_s=0.1)
         return str(asked["environment"]["slug"])
 
     def destroy(self, project: str, branch: str) -> None:
@@ -105,7 +105,7 @@ class Theatre:
             assert text in answer.text, f"{answer.status_code}: {answer.text[:500]}"
             return answer
 
-        found = eventually(page, seconds, pause_s=0.02)
+        found = eventually(page, seconds, pause_s=0.05)
         assert found is not None
         return found
 
@@ -122,7 +122,7 @@ class Theatre:
             assert answer.status_code == 404, f"{answer.status_code}: {answer.text}"
             return True
 
-        eventually(nothing_left, seconds, pause_s=0.2)
+        eventually(nothing_left, seconds, pause_s=0.5)
 
     def said(self, about: str, fits: Callable[[str], object], *, channel: str = "", seconds: float = 60) -> Message:
         """The newest message that everybody sees and that names `about`, once its text fits."""
@@ -133,6 +133,6 @@ class Theatre:
             assert fits(visible[-1].text), visible[-1].text
             return visible[-1]
 
-        found = eventually(message, seconds, pause_s=0.05)
+        found = eventually(message, seconds, pause_s=0.1)
         assert found is not None
         return found

@@ -22,8 +22,8 @@ def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
     assert chosen("e2e, unit", ("unit", "contract", "e2e")) == ("unit", "e2e")
 
 
-def test_the_longest_floor_begins_at_once_and_the_others_follow_from_the_lowest() -> None:
-    assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "unit", "integration", "browser")
+def test_the_longest_floors_begin_first_and_the_others_follow_from_the_lowest() -> None:
+    assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "integration", "unit", "browser")
     assert in_turn(()) == ()
 
 
