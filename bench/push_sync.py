@@ -89,10 +89,10 @@ class _Duel:
         )
 
     def _by_agent(self, files: int, browser: Browser, spent: dict[str, list[float]]) -> float:
-        text, paths = self._change(_BRANCH, files)
+        text, paths, revision = self._change(_BRANCH, files)
 
         def push() -> None:
-            assert self._stage.agent.webhook(self._url, _BRANCH) == 202
+            assert self._stage.agent.webhook(self._url, _BRANCH, after=revision) == 202
             for path in (paths[0], paths[-1]):
                 browser.until(text, f"/{path}")
 
@@ -104,7 +104,7 @@ class _Duel:
         return took
 
     def _by_hand(self, files: int, browser: Browser) -> float:
-        text, paths = self._change(_BY_HAND, files)
+        text, paths, _ = self._change(_BY_HAND, files)
 
         def update() -> None:
             self._place.pull()
@@ -114,12 +114,11 @@ class _Duel:
 
         return report.seconds(update)
 
-    def _change(self, branch: str, files: int) -> tuple[str, list[str]]:
-        """Push a change of so many files; what they say now, and which they are."""
+    def _change(self, branch: str, files: int) -> tuple[str, list[str], str]:
+        """Push a change of so many files; what they say now, which they are, and the revision."""
         text = f"CHANGE = {next(self._numbers)};"
         paths = sorted(projects.path(at) for at in range(files))
-        self._stage.push("thousands", branch, dict.fromkeys(paths, f"{text}\n"))
-        return text, paths
+        return text, paths, self._stage.push("thousands", branch, dict.fromkeys(paths, f"{text}\n"))
 
 
 if __name__ == "__main__":

@@ -24,14 +24,16 @@ class Pushes:
         self.project = project
         self.branch = branch
         self._url = stage.git.url(project)
+        self._head = ""
 
     def push(self, files: Mapping[str, str]) -> str:
         """The revision, of which nobody was told."""
-        return self.stage.push(self.project, self.branch, files)
+        self._head = self.stage.push(self.project, self.branch, files)
+        return self._head
 
     def tell(self) -> None:
         """The webhook."""
-        assert self.stage.agent.webhook(self._url, self.branch) == 202
+        assert self.stage.agent.webhook(self._url, self.branch, after=self._head) == 202
 
     def until_ended(self, revision: str) -> float:
         """Tell of a push; seconds until its deployment is ready.

@@ -64,8 +64,8 @@ def _swap(stage: Theatre, browser: Browser, version: str) -> float:
     program = (SAMPLES_DIR / "lasting" / "app.py").read_text().replace('VERSION = "one"', f'VERSION = "{version}"')
 
     def push() -> None:
-        stage.push("lasting", _BRANCH, {"app.py": program})
-        assert stage.agent.webhook(stage.git.url("lasting"), _BRANCH) == 202
+        revision = stage.push("lasting", _BRANCH, {"app.py": program})
+        assert stage.agent.webhook(stage.git.url("lasting"), _BRANCH, after=revision) == 202
         browser.until(version, "/version")
 
     took = report.seconds(push)
@@ -77,8 +77,8 @@ def _swap(stage: Theatre, browser: Browser, version: str) -> float:
 def _holds_through_a_sync(stage: Theatre, browser: Browser, host: str) -> bool:
     with closing(browser), WebSocket(stage.agent.port, host) as held:
         before = held.echo(b"before")
-        stage.push("lasting", _BRANCH, {"www/index.html": "synced\n"})
-        assert stage.agent.webhook(stage.git.url("lasting"), _BRANCH) == 202
+        revision = stage.push("lasting", _BRANCH, {"www/index.html": "synced\n"})
+        assert stage.agent.webhook(stage.git.url("lasting"), _BRANCH, after=revision) == 202
         browser.until("synced")
         echoes = (before, held.echo(b"after"))
     return echoes == (b"before", b"after") and any(

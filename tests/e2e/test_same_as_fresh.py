@@ -126,8 +126,8 @@ class Branch:
         gone = sorted(set(self._pushed) - set(files))
         if not changed and not gone:
             return False
-        self._theatre.push(_PROJECT, self._name, changed, delete=gone)
-        self._theatre.agent.webhook(self._theatre.git.url(_PROJECT), self._name)
+        revision = self._theatre.push(_PROJECT, self._name, changed, delete=gone)
+        self._theatre.agent.webhook(self._theatre.git.url(_PROJECT), self._name, after=revision)
         self._pushed = files
         return True
 
