@@ -78,7 +78,9 @@ def _holds_what_is_wanted(spec: ServiceSpec, container: Container, images: froze
 
 
 def _must_be_new(spec: ServiceSpec, container: Container, observed: Observed) -> bool:
-    """A file that it mounts was replaced: the mount still shows the old one, though image and settings are the same."""
+    """What it mounts was replaced: the mount still shows the old one, though image and settings are the same."""
+    if spec.binds and container.created_at < int(observed.checkout_made_at):  # somebody had removed the worktree
+        return True
     return _is_asked(spec, container, observed, lambda verdict: verdict.recreate)
 
 

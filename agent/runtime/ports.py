@@ -136,7 +136,13 @@ class Git(Protocol):
         """The edit as `git apply` takes it."""
         ...
 
-    def checkout_revision(self, project: str, slug: Slug) -> Revision | None: ...
+    def checkout_revision(self, project: str, slug: Slug) -> Revision | None:
+        """What the worktree holds; None when there is none, or when an update of it was interrupted."""
+        ...
+
+    def checkout_made_at(self, project: str, slug: Slug) -> float:
+        """When the worktree's folder was made, in seconds since the epoch; 0 when nobody knows."""
+        ...
 
     def holds_edit(self, project: str, slug: Slug) -> bool:
         """Whether what people made of the worktree was kept and is still in it."""

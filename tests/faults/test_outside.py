@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import httpx
@@ -91,6 +92,18 @@ def test_a_container_that_somebody_took_out_of_its_network_is_replaced(stricken:
 
     stricken.shows(slug, "attached", seconds=30)
     assert stricken.last("tiny", slug)["failure"] is None
+
+
+def test_a_worktree_that_somebody_removed_is_back_in_what_mounts_it_too(stricken: Theatre) -> None:
+    slug = stricken.stage("tiny", "swept", {**tiny(service="    volumes: ['./www:/www:ro']\n"), **page("mounted")})
+    assert "mounted" in stricken.agent.visit(slug).text
+
+    shutil.rmtree(stricken.agent.checkout(slug))
+
+    stricken.shows(slug, "mounted", seconds=30)
+    stricken.push("tiny", "swept", page("and followed"))
+    stricken.shows(slug, "and followed", seconds=30)
+    assert (stricken.agent.checkout(slug) / "www").is_dir()
 
 
 def test_a_network_that_went_while_the_environment_slept_is_made_again(stricken: Theatre) -> None:

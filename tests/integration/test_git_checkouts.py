@@ -297,9 +297,12 @@ def test_a_lost_mirror_or_a_lost_folder_is_made_again(world: GitWorld) -> None:
     assert world.git.checkout_revision("shop", MAIN) is None
     update(world)
     assert held(folder)["data"] == "untracked"
+    assert world.git.checkout_made_at("shop", MAIN) == 0.0, "the mirror knew"
     shutil.rmtree(folder)
+    assert world.git.checkout_revision("shop", MAIN) is None
     update(world)
     assert held(folder)["README.md"] == "# Shop\n"
+    assert world.git.checkout_made_at("shop", MAIN) >= int(folder.stat().st_ctime)
 
 
 # -- what a container may have put there -------------------------------------------------------------------------

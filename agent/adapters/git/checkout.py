@@ -41,6 +41,7 @@ class Checkout:
         self._directory = directory
         self._meta = mirror / "worktrees" / directory.name
         self._state = self._meta / "butai-revision"
+        self._made = self._meta / "tree-made"
         self._env = dict(env)
         self._reclaim = reclaim
         self._timeout_s = timeout_s
@@ -48,9 +49,16 @@ class Checkout:
     def revision(self) -> Revision | None:
         """What the tree holds; None when there is none, or when an update of it was interrupted."""
         try:
-            return Revision(self._state.read_text().strip())
+            return Revision(self._state.read_text().strip()) if self._directory.is_dir() else None
         except (OSError, ValueError):
             return None
+
+    def made_at(self) -> float:
+        """When its folder was made, in seconds since the epoch; 0 when nobody knows."""
+        try:
+            return self._made.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def holds_edit(self) -> bool:
         """Whether it holds an edit that was kept."""
@@ -94,8 +102,10 @@ class Checkout:
 
     def _prepare(self, base: Revision | None, target: Revision) -> bool:
         """Make everything that git needs, and note that the tree is in doubt from here on; whether it is empty."""
-        self._directory.mkdir(parents=True, exist_ok=True)
         self._meta.mkdir(parents=True, exist_ok=True)
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True)
+            self._made.touch()
         (self._meta / "commondir").write_text("../..\n")
         (self._meta / "gitdir").write_text(f"{self._directory}/.git\n")
         if not (self._meta / "HEAD").exists():

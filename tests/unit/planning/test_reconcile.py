@@ -11,6 +11,7 @@ import pytest
 from agent import config
 from agent.model.environment import Wanted
 from agent.model.observed import Observed
+from agent.model.release import BindMount
 from agent.model.route import Backend
 from agent.planning import reconcile, routing
 from agent.planning.plan import Plan
@@ -154,6 +155,15 @@ def test_what_takes_long_to_start_is_looked_at_less_often() -> None:
     for starting_s, health_s, port_s in ((0.0, 0.1, 0.015), (1.0, 0.1, 0.05), (4.0, 0.2, 0.2), (60.0, 1.0, 0.25)):
         assert plan(replace(checked, starting_s=starting_s)).look_again_s == pytest.approx(health_s)
         assert plan(replace(asked, starting_s=starting_s)).look_again_s == pytest.approx(port_s)
+
+
+def test_what_mounts_a_worktree_that_somebody_removed_is_made_anew_with_it() -> None:
+    mounting = replace(WEB, binds=(BindMount("www", "/www", False),))
+    world = live(observed(release(DB, mounting), DB_UP, container(mounting), listening=frozenset({"web-1"})))
+    assert str(plan(replace(world, checkout=None), going=False)).startswith("checkout 1111111111")
+    assert str(plan(replace(world, checkout_made_at=1002.5), going=False)) == "create web: web changed"
+    assert "create" not in str(plan(replace(world, checkout_made_at=1001.9), going=False))
+    assert "create" not in str(plan(replace(UP, checkout_made_at=1002.5), going=False))
 
 
 def test_traefik_joins_while_containers_start() -> None:
