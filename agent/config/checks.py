@@ -78,6 +78,7 @@ zone = fits(
     "the id of a hosted zone such as Z0123456789ABCDEFGHIJ",
     "`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.",
 )
+email = fits(r"[^@\s]{1,64}@([a-z0-9-]+\.)+[a-z0-9-]+", "an e-mail address such as ops@example.com")
 network_location = fits(r"[a-z0-9.-]+(:[0-9]{1,5})?", "a host name")
 
 
@@ -128,6 +129,15 @@ def web_url(text: str) -> None:
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise UnfitError("is not a URL such as https://example.com/")
+
+
+def authority(text: str) -> None:
+    """One of the two that Let's Encrypt has, or the address of another authority's directory (RFC 8555 wants TLS)."""
+    if text in ("production", "staging"):
+        return
+    parts = _split(text)
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
+        raise UnfitError('is neither "production" nor "staging" nor a URL that starts with https://')
 
 
 def engine(text: str) -> None:

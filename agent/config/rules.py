@@ -88,6 +88,8 @@ def _ownership(settings: Settings) -> Iterator[Problem]:
             yield Problem(path, "is used only with managed = false", "remove one of the two")
         if not settings.traefik.managed and not value:
             yield Problem(path, "is missing: with managed = false it is needed")
+    if settings.traefik.managed and settings.traefik.https:
+        yield Problem("traefik.https", "is used only with managed = false", "a certificate or [traefik.acme] says it")
 
 
 def _certificate(settings: Settings) -> Iterator[Problem]:
@@ -97,6 +99,26 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
         yield Problem(f"traefik.{missing}", "is missing: certificate and key come together")
     yield from _file("traefik.certificate_file", certificate, others=0)
     yield from _file("traefik.key_file", key, others=stat.S_IROTH | stat.S_IWOTH)
+
+
+def _acme(settings: Settings) -> Iterator[Problem]:
+    """Somebody else's Traefik gets its certificates as its owner says, not as we do."""
+    acme = settings.traefik.acme
+    if acme is None:
+        return
+    if not settings.traefik.managed:
+        hint = "give your Traefik a resolver as docs/how-to/certificates.md shows, and write https = true here"
+        yield Problem("traefik.acme", "is used only with managed = true", hint)
+        return
+    if settings.traefik.certificate_file is not None:
+        yield Problem("traefik.acme", "is not used with traefik.certificate_file", "remove one of the two")
+    if not settings.acme_zone:
+        hint = "the id of the hosted zone in which <domain> is"
+        yield Problem("traefik.acme.zone", "is missing: without a section [dns] it is needed", hint)
+    if acme.ca_file is not None and acme.ca in ("production", "staging"):
+        yield Problem("traefik.acme.ca_file", "is used only with the URL of another authority", "remove it")
+    else:
+        yield from _file("traefik.acme.ca_file", acme.ca_file, others=0)
 
 
 def _leads_somewhere(settings: Settings) -> Iterator[Problem]:
@@ -149,8 +171,9 @@ _RULES = (
     Rule(("docker.address_pool", "docker.block_prefix", "limits.environments"), _room),
     Rule(("server.socket",), _socket),
     Rule(("server.port", "server.listen", "traefik.address", "traefik.http_port", "traefik.https_port"), _ports),
-    Rule(("traefik.managed", "traefik.directory", "traefik.agent_url"), _ownership),
+    Rule(("traefik.managed", "traefik.directory", "traefik.agent_url", "traefik.https"), _ownership),
     Rule(("traefik.certificate_file", "traefik.key_file"), _certificate),
+    Rule(("traefik.acme", "traefik.managed", "traefik.certificate_file", "dns"), _acme),
     Rule(("dns",), _leads_somewhere),
 )
 _PROJECT_RULES = (

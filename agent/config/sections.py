@@ -64,6 +64,33 @@ class Docker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acme:
+    email: Annotated[
+        str,
+        "Address of the account. Whoever writes it here agrees to the terms of the authority.",
+        checks.email,
+        Example("ops@example.com"),
+    ]
+    ca: Annotated[
+        str,
+        'Who issues the certificate: "production" or, for trying, "staging" of Let\'s Encrypt; or the URL of',
+        "another authority's ACME directory. Each has an account and certificates of its own.",
+        checks.authority,
+    ] = "production"
+    ca_file: Annotated[
+        Path | None,
+        "Certificates in PEM by which the server at that URL is recognised, where browsers would not know it.",
+        Example("/etc/butai/company-ca.pem"),
+    ] = None
+    zone: Annotated[
+        str,
+        "Id of the hosted zone for the TXT record _acme-challenge.<domain>. Empty: that of [dns].",
+        or_empty(checks.zone),
+        Example("Z0123456789ABCDEFGHIJ"),
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traefik:
     managed: Annotated[
         bool,
@@ -74,6 +101,10 @@ class Traefik:
     address: Annotated[str, "Address of this host on which it is reached.", checks.address] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[int, "Port for http:// on that address.", between(1, 65535)] = 80
     https_port: Annotated[int, "Port for https:// on that address, used with a certificate.", between(1, 65535)] = 443
+    https: Annotated[
+        bool,
+        "true: your Traefik has a certificate for *.<domain>, so every URL is https:// (only with managed = false).",
+    ] = False
     certificate_file: Annotated[
         Path | None,
         "Certificate chain for *.<domain> in PEM. With `key_file` every URL becomes https://.",
@@ -91,6 +122,11 @@ class Traefik:
         or_empty(checks.web_url),
         Example("http://127.0.0.1:8480"),
     ] = ""
+    acme: Annotated[
+        Acme | None,
+        "A certificate for <domain> and *.<domain> that Traefik gets and renews by itself, by a record in Amazon",
+        "Route53. Every URL becomes https://. In place of certificate_file and key_file.",
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,14 @@ class Settings:
     @property
     def scheme(self) -> str:
         """ "https" with a certificate, else "http"."""
-        return "https" if self.traefik.certificate_file else "http"
+        traefik = self.traefik
+        return "https" if traefik.certificate_file or traefik.acme or traefik.https else "http"
+
+    @property
+    def acme_zone(self) -> str:
+        """The hosted zone in which Traefik proves that the domain is ours; "" when it need not."""
+        acme = self.traefik.acme
+        return "" if acme is None else acme.zone or (self.dns.zone if self.dns else "")
 
     def hostname(self, slug: Slug, service: str = "") -> Hostname:
         """Where an environment is reached, or one of its further services."""

@@ -115,6 +115,8 @@ def test_settings_never_change() -> None:
         ("http_port = 8080", "http://main.staging.example.com:8080"),
         ('certificate_file = "c"\nkey_file = "secret"', "https://main.staging.example.com"),
         ('certificate_file = "c"\nkey_file = "secret"\nhttps_port = 8443', "https://main.staging.example.com:8443"),
+        ('acme = { email = "ops@example.com", zone = "Z1" }', "https://main.staging.example.com"),
+        ('managed = false\ndirectory = "d"\nagent_url = "http://x"\nhttps = true', "https://main.staging.example.com"),
     ],
 )
 def test_urls_are_as_short_as_a_browser_allows(tmp_path: Path, traefik: str, url: str) -> None:
@@ -203,6 +205,13 @@ VALUES = {
         "dns.zone: is not the id of a hosted zone such as Z0123456789ABCDEFGHIJ"
         " (`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.)"
     ),
+    f"{GOOD}[traefik.acme]\nemail = 'ops'\nzone = 'Z1'": (
+        "traefik.acme.email: is not an e-mail address such as ops@example.com"
+    ),
+    f"{GOOD}[traefik.acme]\nemail = 'ops@example.com'\nzone = 'Z1'\nca = 'http://ca.example.com/dir'": (
+        'traefik.acme.ca: is neither "production" nor "staging" nor a URL that starts with https://'
+    ),
+    f"{GOOD}[traefik.acme]\nzone = 'Z1'": 'traefik.acme.email: is missing (for example email = "ops@example.com")',
     f"{GOOD}[dns.load_balancer]\nname = 'lb.'\nzone = 'Z1'\n[dns]\nzone = 'Z1'": (
         "dns.load_balancer.name: is not a DNS name in lower case"
     ),
@@ -240,6 +249,7 @@ VALUES = {
         'projects.a.remote: is missing (for example remote = "git@github.com:example/shop.git")'
     ),
 }
+ACME = "acme = { email = 'ops@example.com', zone = 'Z1' }"
 TOGETHER = {
     f"{GOOD}[docker]\naddress_pool = '10.9.0.0/24'": (
         "docker.address_pool: has room for 1 environments, but limits.environments is 100"
@@ -252,6 +262,20 @@ TOGETHER = {
     ),
     f"{GOOD}[traefik]\nmanaged = false\ndirectory = '/x'": (
         "traefik.agent_url: is missing: with managed = false it is needed"
+    ),
+    f"{GOOD}[traefik.acme]\nemail = 'ops@example.com'": (
+        "traefik.acme.zone: is missing: without a section [dns] it is needed"
+        " (the id of the hosted zone in which <domain> is)"
+    ),
+    f"{GOOD}[traefik.acme]\nemail = 'ops@example.com'\nzone = 'Z1'\nca_file = 'ca.pem'": (
+        "traefik.acme.ca_file: is used only with the URL of another authority (remove it)"
+    ),
+    f"{GOOD}[traefik]\nmanaged = false\ndirectory = '/x'\nagent_url = 'http://x'\n{ACME}": (
+        "traefik.acme: is used only with managed = true (give your Traefik a resolver as docs/how-to/certificates.md"
+        " shows, and write https = true here)"
+    ),
+    f"{GOOD}[traefik]\nhttps = true": (
+        "traefik.https: is used only with managed = false (a certificate or [traefik.acme] says it)"
     ),
     f"{GOOD}[dns]\nzone = 'Z1'\naddresses = ['1.2.3.4', '1.2.3.5']": (
         "dns.addresses: has two addresses of one kind (this host is reached at one of each)"
@@ -548,6 +572,21 @@ def test_certificate_and_key_come_together_and_exist(tmp_path: Path) -> None:
     ]
     [line] = lines(f'{GOOD}[traefik]\ncertificate_file = "secret"', tmp_path)
     assert line == "traefik.key_file: is missing: certificate and key come together"
+
+
+def test_certificate_files_and_acme_exclude_each_other(tmp_path: Path) -> None:
+    secret_file(tmp_path)
+    (tmp_path / "c").write_text("certificate")
+    assert lines(f'{GOOD}[traefik]\ncertificate_file = "c"\nkey_file = "secret"\n{ACME}', tmp_path) == [
+        "traefik.acme: is not used with traefik.certificate_file (remove one of the two)"
+    ]
+
+
+def test_the_zone_of_the_certificate_is_that_of_dns_unless_it_has_one_of_its_own() -> None:
+    acme = "[traefik.acme]\nemail = 'ops@example.com'\n"
+    assert parse(GOOD).acme_zone == ""
+    assert parse(f"{GOOD}{acme}[dns]\nzone = 'Z1'").acme_zone == "Z1"
+    assert parse(f"{GOOD}{acme}zone = 'Z2'\n[dns]\nzone = 'Z1'").acme_zone == "Z2"
 
 
 # --- changes while the agent runs
