@@ -40,6 +40,15 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeFiles:
+    """What Traefik needs on disk to get certificates: its own folder, and names of files in that of certificates."""
+
+    folder: Path  # its account and certificates: the only place that it writes to
+    token: str  # by which the agent knows it when it asks for credentials
+    authority: str = ""  # certificates that recognise the ACME server; "" for those that browsers know
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A long-running container of the agent itself, on exactly one network at first.
 
@@ -61,4 +70,5 @@ class ContainerSpec:
     user: str = ""  # "uid:gid"; "" for the image's own
     read_only: bool = True  # root file system
     restart: str = "unless-stopped"
+    environment: Mapping[str, str] = field(default_factory=dict)  # no secret: whoever may use Docker reads it
     memory_bytes: int = 0  # 0: no limit

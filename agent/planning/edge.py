@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.config import Settings
-from agent.model.edge import ContainerSpec, Mount, NetworkSpec, PublishedPort
+from agent.model.edge import AcmeFiles, ContainerSpec, Mount, NetworkSpec, PublishedPort
 from agent.model.labels import CONFIG, INSTANCE, ROLE
 from agent.model.names import Hostname
+from agent.planning import acme
+from agent.planning.acme import CERTIFICATES
 from agent.planning.addresses import edge_subnet
 
 ROUTES = "/etc/butai/routes"  # as Traefik sees them
-CERTIFICATES = "/etc/butai/certificates"
 HTTP_PORT = 8000  # inside the container, where no port below 1024 needs a privilege
 HTTPS_PORT = 8443
 
@@ -82,30 +83,41 @@ def edge_network(settings: Settings) -> NetworkSpec:
     )
 
 
-def edge_container(settings: Settings, *, routes_dir: Path, certificates_dir: Path, user: str) -> ContainerSpec:
-    """Traefik's container. `user` ("uid:gid") owns both folders: Traefik reads keys that nobody else may."""
+def acme_folder(settings: Settings) -> str:
+    """Name of the folder in which Traefik keeps what the authority of the settings gave it; "" without ACME."""
+    return acme.storage_name(settings)
+
+
+def edge_container(
+    settings: Settings, *, routes_dir: Path, certificates_dir: Path, acme_files: AcmeFiles | None, user: str
+) -> ContainerSpec:
+    """Traefik's container. `user` ("uid:gid") owns all folders: Traefik reads keys that nobody else may."""
     traefik = settings.traefik
+    mounts = [Mount(routes_dir, ROUTES), Mount(certificates_dir, CERTIFICATES)]
+    if acme_files is not None:
+        mounts.append(Mount(acme_files.folder, acme.STORAGE, read_only=False))
     ports = [PublishedPort(traefik.address, traefik.http_port, HTTP_PORT)]
     if settings.scheme == "https":
         ports.append(PublishedPort(traefik.address, traefik.https_port, HTTPS_PORT))
     spec = ContainerSpec(
         name=container_name(settings),
         image=traefik.image,
-        command=static_config(settings),
+        command=static_config(settings, acme_files),
         network=edge_network(settings).name,
         address=edge_address(settings),
         labels={INSTANCE: settings.instance, ROLE: "edge"},
         network_priority=_FIRST,
         ports=tuple(ports),
-        mounts=(Mount(routes_dir, ROUTES), Mount(certificates_dir, CERTIFICATES)),
+        mounts=tuple(mounts),
         user=user,
         memory_bytes=_MEMORY_BYTES,
+        environment=acme.environment(settings, acme_files),
     )
     digest = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
     return replace(spec, labels={**spec.labels, CONFIG: digest})
 
 
-def static_config(settings: Settings) -> tuple[str, ...]:
+def static_config(settings: Settings, acme_files: AcmeFiles | None = None) -> tuple[str, ...]:
     """Traefik's static configuration as flags: it reads one folder and trusts, tells and asks nobody."""
     flags = [
         "--global.checknewversion=false",
@@ -123,6 +135,7 @@ def static_config(settings: Settings) -> tuple[str, ...]:
             "--entrypoints.web.http.redirections.entrypoint.scheme=https",
             # A browser never forgets a permanent one, also when the certificate is taken away again.
             "--entrypoints.web.http.redirections.entrypoint.permanent=false",
+            *acme.flags(settings, acme_files),
         ]
     return tuple(flags)
 

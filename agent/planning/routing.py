@@ -19,12 +19,15 @@ from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container
 from agent.model.release import Release, ServiceSpec
 from agent.model.route import PROBE_PATH, REVISION_HEADER, ROUTE_HEADER, Backend, Route, RouteTable
-from agent.planning.edge import CERTIFICATES, agent_hostname, agent_url
+from agent.planning import acme
+from agent.planning.acme import CERTIFICATES
+from agent.planning.edge import agent_hostname, agent_url
 
 # Traefik's own handler that answers 418; always there, also in a Traefik that somebody else runs.
 _ITSELF = "noop@internal"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)  # of a service or container, or an IPv4 address
 _RULE = re.compile(r"Host\(`([^`]+)`\)", re.ASCII)
+_TLS_OPTIONS = {"default": {"minVersion": "VersionTLS12"}}
 _SERVER = re.compile(r"http://([A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 
 
@@ -132,14 +135,33 @@ def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict
             },
         }
     }
+    if settings.traefik.acme is not None:
+        _add_acme(document, settings)
     if certificate is not None:
         pair = {"certFile": f"{CERTIFICATES}/{certificate[0]}", "keyFile": f"{CERTIFICATES}/{certificate[1]}"}
         document["tls"] = {
             "certificates": [pair],
             "stores": {"default": {"defaultCertificate": pair}},
-            "options": {"default": {"minVersion": "VersionTLS12"}},
+            "options": _TLS_OPTIONS,
         }
     return document
+
+
+def _add_acme(document: dict[str, Any], settings: Settings) -> None:
+    """Let the agent's own routers use the entry point's certificate, and Traefik fetch credentials for it.
+
+    A router with `tls` of its own takes nothing from its entry point. Those of environments have it: their names are
+    covered by the same certificate, and Traefik has two routers to check at each change, not hundreds.
+    """
+    routers = document["http"]["routers"]
+    for router in routers.values():
+        del router["tls"]
+    routers[f"{settings.instance}:lending"] = {
+        "rule": f"Path(`{acme.LENDING_PATH}`)",
+        "service": f"{settings.instance}:agent",
+        "entryPoints": [acme.LENDING_ENTRY],
+    }
+    document["tls"] = {"options": _TLS_OPTIONS}
 
 
 class _Names:

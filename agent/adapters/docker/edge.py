@@ -91,6 +91,7 @@ def _body(spec: ContainerSpec) -> Mapping[str, Any]:
         "Image": spec.image,
         "Cmd": list(spec.command),
         "User": spec.user,
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
         "Labels": dict(spec.labels),
         "ExposedPorts": {port: {} for port in bindings},
         "HostConfig": {

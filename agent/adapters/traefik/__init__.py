@@ -7,19 +7,17 @@ containers that it routes to, and asks Traefik without reaching them.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from agent.adapters.traefik import certificates
 from agent.adapters.traefik.folder import Folder
 from agent.adapters.traefik.probe import Probe
 from agent.config import Settings
-from agent.errors import ConfigError, Problem
-from agent.model.edge import ContainerSpec, NetworkSpec
+from agent.model.edge import AcmeFiles, ContainerSpec, NetworkSpec
 from agent.model.names import Slug
 from agent.model.route import ROUTE_HEADER, Backend, RouteTable
 
@@ -71,8 +69,16 @@ class Layout(Protocol):
 
     def edge_network(self, settings: Settings) -> NetworkSpec: ...
 
+    def acme_folder(self, settings: Settings) -> str: ...
+
     def edge_container(
-        self, settings: Settings, *, routes_dir: Path, certificates_dir: Path, user: str
+        self,
+        settings: Settings,
+        *,
+        routes_dir: Path,
+        certificates_dir: Path,
+        acme_files: AcmeFiles | None,
+        user: str,
     ) -> ContainerSpec: ...
 
     def container_name(self, settings: Settings) -> str: ...
@@ -106,23 +112,33 @@ class Traefik:
             self._put_base(routes, None)
             return False
         self._engine.ensure_network(self._layout.edge_network(settings))
-        certificates = self._folder("certificates")
-        for folder in (routes, certificates):
+        keys = self._folder("certificates")
+        for folder in (routes, keys):
             folder.prepare()
-        pair = _copy_certificate(settings, certificates)
+        pair = certificates.copy_pair(settings, keys)
+        acme_files = certificates.acme_files(
+            settings, keys, folder=settings.state_dir / "edge" / "acme" / self._layout.acme_folder(settings)
+        )
         if not self._put_base(routes, pair):  # else Traefik may still be reading by the old names
-            for path in set(certificates.path.iterdir()) - {certificates.path / name for name in pair or ()}:
-                path.unlink(missing_ok=True)
+            used = {*(pair or ()), *((acme_files.token, acme_files.authority) if acme_files else ())}
+            for path in keys.path.iterdir():
+                if path.name not in used:
+                    path.unlink(missing_ok=True)
         before = self.joined()
         self._engine.ensure_container(
             self._layout.edge_container(
                 settings,
                 routes_dir=routes.path,
-                certificates_dir=certificates.path,
+                certificates_dir=keys.path,
+                acme_files=acme_files,
                 user=f"{os.getuid()}:{os.getgid()}",
             )
         )
         return not before or not before <= self.joined()
+
+    def token(self) -> str:
+        """What Traefik says when it asks the agent for credentials; "" when it has no reason to ask."""
+        return certificates.read_token(self._folder("certificates"))
 
     @property
     def container(self) -> str:
@@ -201,28 +217,3 @@ class Traefik:
                 return False
         routes.write(_BASE, document)
         return True
-
-
-def _copy_certificate(settings: Settings, folder: Folder) -> tuple[str, str] | None:
-    """Copy the pair where Traefik sees it, under names made of its content: a renewed one is a new name."""
-    traefik = settings.traefik
-    if traefik.certificate_file is None or traefik.key_file is None:
-        return None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-            traefik.certificate_file, traefik.key_file, password=lambda: ""
-        )
-        pair = traefik.certificate_file.read_bytes(), traefik.key_file.read_bytes()
-    except OSError as error:  # ssl.SSLError is one
-        problem = Problem(
-            "traefik.certificate_file",
-            f"the certificate and its key cannot be used: {error.strerror or error}",
-            "both in PEM, the key without a password, readable by the agent",
-        )
-        raise ConfigError((problem,)) from error
-    digest = hashlib.sha256(b"\0".join(pair)).hexdigest()[:16]
-    names = f"{digest}.crt", f"{digest}.key"
-    for name, content in zip(names, pair, strict=True):
-        if not (folder.path / name).exists():
-            folder.put_file(name, content)
-    return names

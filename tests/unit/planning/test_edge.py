@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent import config
 from agent.config import Settings
+from agent.model.edge import AcmeFiles
 from agent.planning import edge
 
 BASE = 'domain = "staging.example.com"\n[projects.shop]\nremote = "https://git.example.com/shop.git"\n'
@@ -16,7 +17,10 @@ def settings(extra: str = "") -> Settings:
 
 
 def spec_of(one: Settings) -> edge.ContainerSpec:
-    return edge.edge_container(one, routes_dir=Path("/r"), certificates_dir=Path("/c"), user="990:990")
+    files = AcmeFiles(Path("/a"), "token") if one.traefik.acme else None
+    return edge.edge_container(
+        one, routes_dir=Path("/r"), certificates_dir=Path("/c"), acme_files=files, user="990:990"
+    )
 
 
 def test_the_edge_has_the_first_block_of_the_pool_the_agent_first_and_traefik_second() -> None:
@@ -59,6 +63,13 @@ def test_traefik_reads_one_folder_and_trusts_tells_and_asks_nobody() -> None:
     assert "--global.sendanonymoususage=false" in flags
     assert not [flag for flag in flags if flag.startswith(("--api", "--ping", "--providers.docker"))]
     assert not [flag for flag in flags if "forwardedheaders" in flag]
+
+
+def test_traefik_writes_to_the_folder_of_its_own_certificates_and_nowhere_else() -> None:
+    spec = spec_of(settings('[traefik.acme]\nemail = "ops@example.com"\nzone = "Z1"\n'))
+    assert [str(mount.source) for mount in spec.mounts if not mount.read_only] == ["/a"]
+    assert spec.read_only
+    assert spec_of(settings()).environment == {}
 
 
 def test_a_changed_setting_makes_another_container_and_an_unchanged_one_does_not() -> None:
