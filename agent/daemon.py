@@ -22,7 +22,7 @@ from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine, Recipes
 from agent.adapters.git import GitMirrors
 from agent.adapters.nameservers import NameServers
-from agent.adapters.route53 import Route53
+from agent.adapters.route53 import HostKeys, Route53
 from agent.adapters.slack import Slack
 from agent.adapters.traefik import Traefik
 from agent.config import Settings
@@ -41,6 +41,7 @@ from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
 from agent.runtime.inspect import Inspector
+from agent.runtime.lending import Lender
 from agent.runtime.livesync import Livesync
 from agent.runtime.notifier import Notifier
 from agent.runtime.observer import Observer
@@ -296,6 +297,7 @@ class Daemon:
             notifier=self.notifier,
             edits=self.edits,
             dns=self.dns,
+            lender=Lender(settings=self.settings, keys=HostKeys(), token=self.edge.token, clock=self._clock),
         )
         self._web = WebServer(create_app(self._deps))
 

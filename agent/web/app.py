@@ -18,7 +18,7 @@ from flask import Flask, Response, request
 
 from agent.errors import RequestError
 from agent.planning.edge import agent_address, agent_hostname, edge_address
-from agent.web import api, hooks, pages, problems, slack
+from agent.web import api, hooks, lending, pages, problems, slack
 from agent.web.deps import LISTENER, SOCKET, Deps, caller, on_socket
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def create_app(deps: Deps) -> Flask:
     app.before_request(lambda: _admit_api(deps))
     app.register_blueprint(slack.blueprint(deps))
     app.register_blueprint(hooks.blueprint(deps))
+    app.register_blueprint(lending.blueprint(deps))
     app.register_blueprint(api.blueprint(deps))
     stages = _bare("butai-stages")
     stages.register_blueprint(pages.blueprint(deps))

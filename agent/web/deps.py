@@ -12,6 +12,7 @@ from agent.config import Settings
 from agent.runtime.dns import DnsKeeper
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
+from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.runtime.ports import Clock
@@ -35,6 +36,7 @@ class Deps:
     notifier: Notifier
     edits: Edits
     dns: DnsKeeper
+    lender: Lender
     stopping: Event = field(default_factory=Event)
 
 

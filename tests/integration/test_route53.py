@@ -15,14 +15,16 @@ import pytest
 from agent import config
 from agent.adapters.imds import Imds
 from agent.adapters.nameservers import NameServers
-from agent.adapters.route53 import Route53
+from agent.adapters.route53 import HostKeys, Route53
 from agent.daemon import Daemon
 from agent.errors import AgentError, OutsideError, RequestError
+from agent.model.aws import AwsKeys
 from agent.model.dns import Record
 from tests.support import awsd
 from tests.support.dnsworld import DOMAIN, SETTINGS, build_world
 from tests.support.imdsd import imdsd
 from tests.support.named import named
+from tests.support.oneapp import client_of
 
 WILD = f"*.{DOMAIN}"
 
@@ -38,6 +40,15 @@ def zone(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     awsd.use(monkeypatch, url)
     made = awsd.client(url).create_hosted_zone(Name="example.com", CallerReference=str(uuid.uuid4()))
     return made["HostedZone"]["Id"].rpartition("/")[2]
+
+
+def role_of(key_id: str) -> dict[str, str]:
+    """What the metadata service tells of an instance with a role."""
+    lent = {"Code": "Success", "AccessKeyId": key_id, "SecretAccessKey": "testing", "Token": "testing"}
+    return {
+        "iam/security-credentials/": "butai",
+        "iam/security-credentials/butai": json.dumps({**lent, "Expiration": "2099-01-01T00:00:00Z"}),
+    }
 
 
 def put(url: str, zone: str, *records: dict[str, object]) -> None:
@@ -124,14 +135,32 @@ def test_without_credentials_it_says_where_they_should_come_from_and_takes_them_
 def test_the_role_of_the_instance_is_enough(url: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name)
-    lent = {"Code": "Success", "AccessKeyId": "testing", "SecretAccessKey": "testing", "Token": "testing"}
     with imdsd() as instance:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
-        instance.data = {
-            "iam/security-credentials/": "butai",
-            "iam/security-credentials/butai": json.dumps({**lent, "Expiration": "2099-01-01T00:00:00Z"}),
-        }
+        instance.data = role_of("testing")
         assert Route53().read(zone, [DOMAIN]).name == "example.com"
+
+
+def test_the_keys_of_the_instances_role_can_be_lent(monkeypatch: pytest.MonkeyPatch) -> None:
+    awsd.use(monkeypatch, "http://127.0.0.1:1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    with imdsd() as instance:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
+        instance.data = role_of("its-key")
+        assert HostKeys().current("Z1") == AwsKeys("its-key", "testing", "testing")
+
+
+def test_without_credentials_there_are_none_to_lend(monkeypatch: pytest.MonkeyPatch) -> None:
+    awsd.use(monkeypatch, "http://127.0.0.1:1")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    keys = HostKeys()
+    with pytest.raises(RequestError) as caught:
+        keys.current("Z1")
+    assert caught.value.code == "aws-no-credentials"
+    awsd.use(monkeypatch, "http://127.0.0.1:1")
+    assert keys.current("Z1") == AwsKeys("testing", "testing")
 
 
 def test_an_amazon_that_is_away_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +214,21 @@ def test_the_agent_as_it_is_put_together_makes_the_records(
         look = daemon.dns.look()
     assert (look.owner, look.changes, look.problem) == (look.us, (), None)
     assert {str(one) for one in look.observed} == {f"{name} A 203.0.113.10, 60 s" for name in (DOMAIN, WILD)}
+    daemon.store.close()
+    daemon.git.close()
+
+
+def test_the_agent_as_it_is_put_together_lends_its_keys_to_traefik(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awsd.use(monkeypatch, "http://127.0.0.1:1")
+    (tmp_path / "state" / "edge" / "certificates").mkdir(parents=True)
+    (tmp_path / "state" / "edge" / "certificates" / "aws-token").write_text("what Traefik says")
+    text = f'{SETTINGS}[docker]\nhost = "unix:///nowhere"\n[traefik.acme]\nemail = "ops@example.com"'
+    daemon = Daemon(tmp_path / "config.toml", config.parse(f'state_dir = "state"\n{text}', tmp_path))
+    headers = {"Host": "127.0.0.1:8001", "Authorization": "what Traefik says"}
+    answer = client_of(daemon._deps).get("/aws/credentials", headers=headers)
+    assert (answer.status_code, answer.get_json()["AccessKeyId"]) == (200, "testing")
     daemon.store.close()
     daemon.git.close()
 

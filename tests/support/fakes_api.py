@@ -25,6 +25,7 @@ from agent.planning.plan import Plan, Step, Verb
 from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector, Listed, Shown
+from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.store import Store
@@ -306,6 +307,7 @@ def build_house(directory: Path) -> House:
         notifier=cast("Notifier", None),
         edits=cast("Edits", FakeEdits()),
         dns=cast("DnsKeeper", dns),
+        lender=cast("Lender", None),
     )
     return House(store, deps, inspector, directory / "agent.sock", woken, dns)
 

@@ -18,6 +18,7 @@ from agent.model.names import Revision, Slug
 from agent.runtime.dns import DnsKeeper
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
+from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.store import Store
@@ -203,6 +204,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         notifier=notifier,
         edits=cast("Edits", None),
         dns=cast("DnsKeeper", None),
+        lender=cast("Lender", None),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

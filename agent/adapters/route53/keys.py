@@ -1,0 +1,39 @@
+"""The credentials that boto3 finds for this host, its role's as a rule, for somebody who cannot find them himself."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from agent.adapters.route53.refusals import meaning
+from agent.model.aws import AwsKeys
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+
+
+class HostKeys:
+    """Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: Credentials | None = None
+
+    def current(self, zone: str) -> AwsKeys:
+        """Keys that are good for some minutes, as boto3 sees to. They are for changing `zone`, as messages say.
+
+        AwsRefused when there are none, OutsideError when they cannot be had just now.
+        """
+        with meaning("ChangeResourceRecordSets", zone), self._lock:
+            frozen = self._credentials().get_frozen_credentials()
+            return AwsKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
+
+    def _credentials(self) -> Credentials:
+        import boto3.session  # here: half a second and 30 MB, for something that is needed every two months
+        from botocore.exceptions import NoCredentialsError
+
+        if self._found is None:
+            self._found = boto3.session.Session().get_credentials()
+        if self._found is None:
+            raise NoCredentialsError
+        return self._found
