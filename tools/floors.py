@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools import chromium, engine, images
+from tools import chromium, engine, images, pebble
 from tools.console import SetupError, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +25,7 @@ FLOORS = ("unit", "contract", "integration", "attacks", "faults", "e2e", "browse
 LONGEST_FIRST = ("e2e", "integration", "faults")
 WITHOUT_DOCKER = ("unit",)
 WITH_BROWSER = ("browser",)
+WITH_CERTIFICATES = ("integration",)
 NO_TESTS_COLLECTED = 5
 
 
@@ -94,6 +95,8 @@ def set_up(floors: Sequence[str]) -> None:
         images.ensure()
     if any(floor in WITH_BROWSER for floor in floors):
         chromium.ensure()
+    if any(floor in WITH_CERTIFICATES for floor in floors):
+        pebble.ensure()
 
 
 def run(floor: str, keyword: str) -> Result:

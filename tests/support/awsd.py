@@ -26,11 +26,11 @@ _ERROR = """<?xml version="1.0"?>
 
 
 @contextmanager
-def moto() -> Iterator[str]:
-    """Where moto's server answers."""
+def moto(address: str = "127.0.0.1") -> Iterator[str]:
+    """Where moto's server answers, on an address of this host."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    url = f"http://{address}:{port}"
+    argv = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answers() -> bool:

@@ -21,7 +21,7 @@ import docker
 
 from agent import config
 from agent.adapters.docker import DockerEngine
-from agent.adapters.traefik import Traefik
+from agent.adapters.traefik import Layout, Traefik
 from agent.adapters.traefik.probe import Probe
 from agent.config import Settings
 from agent.model.names import Hostname, Revision, Slug
@@ -59,11 +59,12 @@ class EdgeHouse:
 
     settings: Settings
     engine: DockerEngine
+    layout: Layout = edge
     traefik: Traefik = field(init=False)
     api: docker.APIClient = field(default_factory=docker.APIClient)
 
     def __post_init__(self) -> None:
-        self.traefik = Traefik(lambda: self.settings, engine=self.engine, routing=routing, layout=edge)
+        self.traefik = Traefik(lambda: self.settings, engine=self.engine, routing=routing, layout=self.layout)
 
     def hostname(self, slug: str, service: str = "") -> Hostname:
         return self.settings.hostname(Slug(slug), service)

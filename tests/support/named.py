@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
@@ -20,7 +20,7 @@ class Named:
     """`answers` by name and type; `rcode` for every question; silent when told so."""
 
     port: int = 0
-    answers: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    answers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     is_authoritative: bool = True
     is_silent: bool = False
