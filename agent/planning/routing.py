@@ -106,10 +106,11 @@ def parse(slug: Slug, document: Mapping[str, Any], settings: Settings) -> RouteT
     return RouteTable(slug, backend, Revision(revision) if revision else None, routes)
 
 
-def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict[str, Any]:
+def base_routes(settings: Settings, certificate: tuple[str, str] | None, *, attempt: str = "") -> dict[str, Any]:
     """What holds for all environments: the agent's own hostname, the catch-all, transport and certificate.
 
-    `certificate` names two files, certificate and key, in the folder of certificates.
+    `certificate` names two files, certificate and key, in the folder of certificates. Another `attempt` makes Traefik
+    try again to get one by itself, which it does only when something changes here.
     """
     instance = settings.instance
     own = f"Host(`{agent_hostname(settings)}`)"
@@ -136,7 +137,7 @@ def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict
         }
     }
     if settings.traefik.acme is not None:
-        _add_acme(document, settings)
+        _add_acme(document, settings, attempt)
     if certificate is not None:
         pair = {"certFile": f"{CERTIFICATES}/{certificate[0]}", "keyFile": f"{CERTIFICATES}/{certificate[1]}"}
         document["tls"] = {
@@ -147,7 +148,7 @@ def base_routes(settings: Settings, certificate: tuple[str, str] | None) -> dict
     return document
 
 
-def _add_acme(document: dict[str, Any], settings: Settings) -> None:
+def _add_acme(document: dict[str, Any], settings: Settings, attempt: str) -> None:
     """Let the agent's own routers use the entry point's certificate, and Traefik fetch credentials for it.
 
     A router with `tls` of its own takes nothing from its entry point. Those of environments have it: their names are
@@ -162,6 +163,8 @@ def _add_acme(document: dict[str, Any], settings: Settings) -> None:
         "entryPoints": [acme.LENDING_ENTRY],
     }
     document["tls"] = {"options": _TLS_OPTIONS}
+    if attempt:  # a middleware that no router uses
+        document["http"]["middlewares"] = {f"{settings.instance}:attempt": _headers({"X-Butai-Attempt": attempt})}
 
 
 class _Names:

@@ -224,6 +224,9 @@ def test_a_traefik_that_is_made_anew_goes_on_with_the_certificate_it_has(issued:
     house.api.remove_container(house.traefik.container, force=True)
     issued.store.chmod(0o644)  # as a backup may bring it back: Traefik would refuse it
     house.traefik.ensure()
+    assert (
+        "Attempt" not in (house.settings.state_dir / "edge" / "routes" / f"{house.settings.instance}.yml").read_text()
+    )
     eventually(issued.is_up, 20)
     assert issued.served(f"butai.{DOMAIN}")[1]["serialNumber"] == before
     assert issued.authority.orders() == 1

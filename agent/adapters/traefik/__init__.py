@@ -61,7 +61,9 @@ class Routing(Protocol):
 
     def fingerprint(self, table: RouteTable, settings: Settings) -> str: ...
 
-    def base_routes(self, settings: Settings, certificate: tuple[str, str] | None) -> dict[str, Any]: ...
+    def base_routes(
+        self, settings: Settings, certificate: tuple[str, str] | None, *, attempt: str
+    ) -> dict[str, Any]: ...
 
 
 class Layout(Protocol):
@@ -119,7 +121,8 @@ class Traefik:
         acme_files = certificates.acme_files(
             settings, keys, folder=settings.state_dir / "edge" / "acme" / self._layout.acme_folder(settings)
         )
-        if not self._put_base(routes, pair):  # else Traefik may still be reading by the old names
+        attempt = certificates.attempt(settings, acme_files)
+        if not self._put_base(routes, pair, attempt=attempt):  # else Traefik may still be reading by the old names
             used = {*(pair or ()), *((acme_files.token, acme_files.authority) if acme_files else ())}
             for path in keys.path.iterdir():
                 if path.name not in used:
@@ -209,9 +212,9 @@ class Traefik:
         edge_dir = settings.state_dir / "edge"
         return Folder(path or edge_dir / name, staging=edge_dir / "staging", prefix=settings.instance)
 
-    def _put_base(self, routes: Folder, certificate: tuple[str, str] | None) -> bool:
+    def _put_base(self, routes: Folder, certificate: tuple[str, str] | None, *, attempt: str = "") -> bool:
         """Write what holds for all environments; whether that changed anything."""
-        document = self._routing.base_routes(self._settings(), certificate)
+        document = self._routing.base_routes(self._settings(), certificate, attempt=attempt)
         with contextlib.suppress(ValueError):
             if routes.read(_BASE) == document:
                 return False

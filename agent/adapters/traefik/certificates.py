@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import secrets
 import ssl
+import time
 from pathlib import Path
 
 from agent.adapters.traefik.folder import Folder
@@ -19,6 +21,7 @@ from agent.model.edge import AcmeFiles
 
 STORE = "acme.json"
 
+_HOUR_S = 3_600
 _TOKEN = "aws-token"  # noqa: S105 - the name of its file
 _PRIVATE = 0o600  # Traefik refuses a store that others may read
 
@@ -70,6 +73,21 @@ def acme_files(settings: Settings, keys: Folder, *, folder: Path) -> AcmeFiles |
     if not read_token(keys):
         keys.put_file(_TOKEN, secrets.token_urlsafe(32).encode())
     return AcmeFiles(folder, _TOKEN, authority)
+
+
+def attempt(settings: Settings, files: AcmeFiles | None) -> str:
+    """Another text every hour for as long as Traefik has no certificate for our domain; "" when it has, or needs none.
+
+    Five failures an hour are what Let's Encrypt puts up with.
+    """
+    if files is None:
+        return ""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # none yet, or being written
+        stored = json.loads((files.folder / STORE).read_bytes())
+        issued = [one for resolver in stored.values() for one in resolver["Certificates"] or ()]
+        if any(one["domain"]["main"] == settings.domain for one in issued):
+            return ""
+    return str(int(time.time() // _HOUR_S))
 
 
 def read_token(keys: Folder) -> str:

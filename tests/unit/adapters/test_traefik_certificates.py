@@ -107,6 +107,27 @@ def test_an_authoritys_file_that_holds_no_certificates_is_refused_in_words(world
         world.ensure(ELSEWHERE)
 
 
+def test_while_there_is_no_certificate_traefik_is_made_to_try_again_every_hour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = world.directory / "state" / "edge" / "routes" / "butai.yml"
+    store = world.directory / "state" / "edge" / "acme" / "production" / "acme.json"
+
+    def written_at(hours: float) -> bytes:
+        monkeypatch.setattr("agent.adapters.traefik.certificates.time.time", lambda: hours * 3_600)
+        world.ensure(ACME)
+        return base.read_bytes()
+
+    first = written_at(1)
+    store.write_text('{"acme": {"Account": {}, "Certificates": null}}')
+    assert written_at(1.9) == first
+    assert written_at(2) != first
+    store.write_text('{"acme": {"Account": {}, "Certificates": [{"domain": {"main": "other.test"}}]}}')
+    assert written_at(3) != written_at(4)
+    store.write_text('{"acme": {"Account": {}, "Certificates": [{"domain": {"main": "staging.test"}}]}}')
+    assert written_at(5) == written_at(6)
+
+
 CERTIFICATE = """\
 -----BEGIN CERTIFICATE-----
 MIIBCDCBr6ADAgECAgEBMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMMAmNhMCAXDTI2
