@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from agent import config, logs
-from agent.adapters import host, imds, lock, probe, systemd, watch
+from agent.adapters import frontdoor, host, hostfacts, imds, lock, probe, sysctl, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine, Recipes
@@ -28,6 +28,7 @@ from agent.adapters.traefik import Traefik
 from agent.config import Settings
 from agent.errors import AgentError, ConfigError, OutsideError, StateError
 from agent.model.environment import Environment
+from agent.model.finding import Verdict
 from agent.model.labels import ROLE, SLUG
 from agent.model.names import Slug
 from agent.planning import edge, routing
@@ -37,6 +38,7 @@ from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider
 from agent.runtime.dns import DnsKeeper
+from agent.runtime.doctor import Doctor, Examination
 from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
@@ -92,6 +94,35 @@ def rebuild_database(settings: Settings) -> tuple[Environment, ...]:
     return found
 
 
+def doctor(settings: Settings) -> Doctor:
+    """Looks at this host without an agent, with the rights of whoever asks; nothing is begun and nothing changed."""
+    return Doctor(
+        settings=lambda: settings,
+        clock=SystemClock(),
+        host=hostfacts,
+        engine=DockerEngine(settings.docker.host, settings.instance),
+        compose=ComposeCli(settings.docker.host),
+        instance=_instance(),
+        door=frontdoor,
+    )
+
+
+def fix(repairs: Mapping[str, int]) -> None:
+    """Raise these settings of the kernel, for now and for good. RequestError: only root may."""
+    sysctl.raise_to(repairs)
+
+
+def _tell_of_host(found: Examination) -> None:
+    """What is new, where an operator looks: in the log, and in what `systemctl status` shows."""
+    write = log.info if found.verdict is Verdict.OK else log.warning
+    write("doctor", summary=found.summary)
+    systemd.status(f"doctor: {found.summary}; see `butai doctor`")
+
+
+def _instance() -> imds.Imds:
+    return imds.Imds(os.environ.get(imds.VARIABLE, imds.ENDPOINT))
+
+
 class Daemon:
     """Every long-lived object, built here and nowhere else."""
 
@@ -120,6 +151,7 @@ class Daemon:
             self._thread("notifier", lambda: self.notifier.run(self._stop)),
             self._thread("poller", lambda: self.poller.run(self._stop)),
             self._thread("dns", lambda: self.dns.run(self._stop)),
+            self._thread("doctor", lambda: self.doctor.run(self._stop)),
             self._thread("edits", lambda: self.edits.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
@@ -279,9 +311,21 @@ class Daemon:
             store=self.store,
             clock=self._clock,
             zones=Route53(),
-            instance=imds.Imds(os.environ.get(imds.VARIABLE, imds.ENDPOINT)),
+            instance=_instance(),
             servers=NameServers(),
             us=lambda: host.identity(self.settings().state_dir),
+        )
+
+        self.doctor = Doctor(
+            settings=self.settings,
+            clock=self._clock,
+            host=hostfacts,
+            engine=self.engine,
+            compose=self.compose,
+            instance=_instance(),
+            door=frontdoor,
+            records=self.dns,
+            told=_tell_of_host,
         )
 
     def _build_web(self) -> None:
@@ -298,6 +342,7 @@ class Daemon:
             edits=self.edits,
             dns=self.dns,
             lender=Lender(settings=self.settings, keys=HostKeys(), token=self.edge.token, clock=self._clock),
+            doctor=self.doctor,
         )
         self._web = WebServer(create_app(self._deps))
 

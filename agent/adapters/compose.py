@@ -88,6 +88,14 @@ class ComposeCli:
             raise _unreadable(files, _reason(done, directory))
         return _without(json.loads(done.stdout), ours)
 
+    def version(self) -> str | None:
+        """As it tells it; None where there is no Compose."""
+        try:
+            done = run([*self._program, "version", "--short"], env=short_environment(), timeout_s=RESOLVE_TIMEOUT_S)
+        except OutsideError:
+            return None
+        return done.text.strip() if done.ok else None
+
     def create(self, stack: str, model_path: Path, *, scale: Mapping[str, int], cancel: Cancel) -> None:
         """Create networks, volumes and the missing containers up to `scale`.
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 from threading import Lock
+from urllib.parse import urlsplit
 
 from agent.errors import OutsideError
+from agent.model.facts import InstanceFacts
 
 ENDPOINT = "http://169.254.169.254"
 VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"  # where Amazon's own programs look for another one
@@ -25,6 +28,8 @@ _TIMEOUT_S = 2.0  # it answers within milliseconds, or there is none
 _TOKEN_S = 21_600  # as long as it may live
 _EARLY_S = 300.0
 _LARGEST = 64 * 1024
+# IP_MINTTL and IPV6_MINHOPCOUNT of Linux, which the socket module has no names for.
+_LEAST_HOPS = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket.IPPROTO_IPV6, 73)}
 
 
 class Imds:
@@ -46,6 +51,22 @@ class Imds:
         """The first IPv6 address of its first network interface; None when it has none."""
         return self._address("ipv6")
 
+    def facts(self) -> InstanceFacts:
+        """What `butai doctor` judges an instance by; what cannot be asked stays unknown."""
+        try:
+            return InstanceFacts(
+                id=self.get("instance-id") or "",
+                vpc=tuple(self._vpc()),
+                answers_without_token=self._answers_without_token(),
+                crosses_to_containers=self._crosses_to_containers(),
+                role=(self.get("iam/security-credentials/") or "").partition("\n")[0],
+                public_ipv4=self.public_ipv4() or "",
+                is_spot=self.get("instance-life-cycle") == "spot",
+                interruption=self.get("spot/instance-action") or "",
+            )
+        except OutsideError:
+            return InstanceFacts()
+
     def get(self, path: str) -> str | None:
         """The text at /latest/meta-data/`path`, None when there is no such thing. OutsideError without an answer."""
         try:
@@ -57,6 +78,39 @@ class Imds:
             return self._read(path, self._fresh_token(anew=True))
         except urllib.error.HTTPError as error:
             raise _refused(error.code) from error
+
+    def _vpc(self) -> list[str]:
+        mac = self.get("mac") or ""
+        return (self.get(f"network/interfaces/macs/{mac}/vpc-ipv4-cidr-blocks") or "").split()
+
+    def _answers_without_token(self) -> bool:
+        """Whether version 1 is on: whoever can make somebody send a GET request is told everything."""
+        try:
+            self._ask("meta-data/", {}, method="GET")
+        except urllib.error.HTTPError:
+            return False
+        return True
+
+    def _crosses_to_containers(self) -> bool:
+        """Whether a token travels further than this host.
+
+        The hop limit is the time to live of the packets that carry the token, and a container is one hop further. To be
+        told the limit needs a permission of EC2's; to refuse packets that end here (IP_MINTTL, ip(7)) needs none. The
+        connection is made before, so that silence has only one meaning.
+        """
+        connection = http.client.HTTPConnection(urlsplit(self._endpoint).netloc, timeout=_TIMEOUT_S)
+        try:
+            connection.connect()
+            level, option = _LEAST_HOPS[connection.sock.family]
+            connection.sock.setsockopt(level, option, 2)
+            connection.request("PUT", "/latest/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+            return connection.getresponse().status == HTTPStatus.OK
+        except TimeoutError:
+            return False
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable() from error
+        finally:
+            connection.close()
 
     def _address(self, path: str) -> str | None:
         text = self.get(path)
@@ -100,16 +154,20 @@ class Imds:
             error.close()
             raise
         except (OSError, http.client.HTTPException) as error:
-            raise OutsideError(
-                "The metadata service of EC2 does not answer.",
-                hint="Is this an EC2 instance, and is its metadata service on? Elsewhere write dns.addresses.",
-                code="imds-unreachable",
-            ) from error
+            raise _unreachable() from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         """A redirect is an answer like any other: an error."""
+
+
+def _unreachable() -> OutsideError:
+    return OutsideError(
+        "The metadata service of EC2 does not answer.",
+        hint="Is this an EC2 instance, and is its metadata service on? Elsewhere write dns.addresses.",
+        code="imds-unreachable",
+    )
 
 
 def _refused(status: int) -> OutsideError:

@@ -21,6 +21,11 @@ def alive() -> None:
     _tell("WATCHDOG=1")
 
 
+def status(text: str) -> None:
+    """One line that `systemctl status` shows."""
+    _tell(f"STATUS={' '.join(text.split())}")
+
+
 def stopping() -> None:
     """The agent was told to end and is doing so."""
     _tell("STOPPING=1")

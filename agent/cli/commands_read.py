@@ -42,6 +42,9 @@ def list_(session: Session, *, project: str | None, as_json: bool) -> None:
         render.table(("BRANCH", "PROJECT", "SERVICES", "LAST", "URL", "SUMMARY"), rows)
     else:
         render.tell("Nothing is on stage. Begin with `butai deploy BRANCH`.")
+    doctor = session.client.get("/health")["doctor"]
+    if doctor and doctor["verdict"] == "failure":
+        render.complaint("host", f"{doctor['summary']}; see `butai doctor`")
 
 
 def _row(line: Json) -> tuple[str, ...]:

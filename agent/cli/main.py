@@ -1,6 +1,6 @@
 """`butai`: options in front of the command, the list of commands, and how each run ends.
 
-Exit codes: 0, 1 a failed deployment, 2 usage or a request that cannot be, 69 no agent or an outside
+Exit codes: 0, 1 a failed deployment or check, 2 usage or a request that cannot be, 69 no agent or an outside
 system, 70 our bug, 75 superseded, 78 settings, 130 Ctrl-C, 141 the reader of our output went away.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from agent.cli import commands_ask, commands_dns, commands_edits, commands_host, commands_read, render
+from agent.cli import commands_ask, commands_dns, commands_doctor, commands_edits, commands_host, commands_read, render
 from agent.cli.session import DEFAULT_CONFIG, DEFAULT_SOCKET, Session
 from agent.errors import AgentError
 
@@ -36,6 +36,7 @@ _COMMANDS = (
     commands_ask.destroy,
     commands_read.events,
     commands_dns.dns,
+    commands_doctor.doctor,
     commands_host.serve,
     commands_host.check_config,
     commands_host.rebuild_database,

@@ -16,24 +16,36 @@ _LARGEST = 1024 * 1024  # bytes
 _BOM = "\ufeff"
 
 
-def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(path: Path, *, environ: Mapping[str, str] = os.environ, with_secrets: bool = True) -> Settings:
     """The settings in the file `path`, with the secrets they name. ConfigError with every problem there is.
 
-    `environ` is asked for CREDENTIALS_DIRECTORY only, where systemd puts what LoadCredential= names.
+    `environ` is asked for CREDENTIALS_DIRECTORY only, where systemd puts what LoadCredential= names. Without secrets
+    their files stay closed and each is empty: for who only looks at the host, and is handed no credentials.
     """
     directory = environ.get("CREDENTIALS_DIRECTORY")
     return parse(
-        _text(path), path.absolute().parent, name=str(path), credentials_dir=Path(directory) if directory else None
+        _text(path),
+        path.absolute().parent,
+        name=str(path),
+        credentials_dir=Path(directory) if directory else None,
+        with_secrets=with_secrets,
     )
 
 
-def parse(text: str, base_dir: Path, *, name: str = "config.toml", credentials_dir: Path | None = None) -> Settings:
+def parse(
+    text: str,
+    base_dir: Path,
+    *,
+    name: str = "config.toml",
+    credentials_dir: Path | None = None,
+    with_secrets: bool = True,
+) -> Settings:
     """As `load`, from text. Relative paths are taken from `base_dir`; `name` is the file's, for messages."""
     problems: list[Problem] = []
     if text.startswith(_BOM):
         problems.append(Problem(name, "starts with a byte order mark", "save it as UTF-8 without one"))
     table = _table(text.removeprefix(_BOM), name, problems)
-    reader = Reader(base_dir, credentials_dir)
+    reader = Reader(base_dir, credentials_dir, with_secrets=with_secrets)
     settings = reader.section(Settings, table, "")
     problems += reader.problems
     problems += broken_rules(settings, [problem.path for problem in reader.problems])

@@ -29,9 +29,10 @@ _NAMES = {
 class Reader:
     """Reads one file. A default or None stands in for what is unusable: the result is good without problems only."""
 
-    def __init__(self, base_dir: Path, credentials_dir: Path | None) -> None:
+    def __init__(self, base_dir: Path, credentials_dir: Path | None, *, with_secrets: bool = True) -> None:
         self._base_dir = base_dir
         self._credentials_dir = credentials_dir
+        self._with_secrets = with_secrets
         self.problems: list[Problem] = []
 
     def section(self, kind: type[Section], table: Mapping[str, object], path: str, *, name: str = "") -> Section:
@@ -83,6 +84,8 @@ class Reader:
             return None
         if setting.type is str:
             return cast("str", text)
+        if setting.type is Secret and not self._with_secrets:
+            return Secret("", Path(text))
         file = self._path(text, path)
         if file is None or setting.type is Path:
             return file

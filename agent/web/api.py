@@ -56,7 +56,11 @@ def _add_host(routes: Blueprint, deps: Deps) -> None:
     def health() -> Answer:
         instance = deps.settings().instance
         body = {"status": "ok", "version": version("butai"), "instance": instance, "at": views.time(deps.clock.now())}
-        return body, HTTPStatus.OK
+        return {**body, "doctor": views.health(deps.doctor.last)}, HTTPStatus.OK
+
+    @routes.get("/doctor")
+    def doctor() -> Answer:
+        return views.examination(deps.doctor.look()), HTTPStatus.OK
 
     @routes.get("/openapi.json")
     def openapi() -> Answer:

@@ -10,6 +10,7 @@ from flask import request
 
 from agent.config import Settings
 from agent.runtime.dns import DnsKeeper
+from agent.runtime.doctor import Doctor
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
@@ -37,6 +38,7 @@ class Deps:
     edits: Edits
     dns: DnsKeeper
     lender: Lender
+    doctor: Doctor
     stopping: Event = field(default_factory=Event)
 
 

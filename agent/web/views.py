@@ -13,10 +13,12 @@ from agent.model.deployment import Commit, Deployment, Failure
 from agent.model.edit import Edit, printable
 from agent.model.environment import Environment
 from agent.model.event import Event
+from agent.model.finding import Finding
 from agent.model.labels import REVISION
 from agent.model.observed import Container, Observed
 from agent.model.route import RouteTable
 from agent.planning.plan import Plan
+from agent.runtime.doctor import Examination
 from agent.runtime.inspect import Listed, Shown
 from agent.runtime.operations import Accepted
 
@@ -30,6 +32,30 @@ def time(moment: datetime) -> str:
 
 def optional_time(moment: datetime | None) -> str | None:
     return None if moment is None else time(moment)
+
+
+def examination(found: Examination) -> Json:
+    return {
+        "at": time(found.at),
+        "verdict": found.verdict,
+        "summary": found.summary,
+        "findings": [_finding(one) for one in found.findings],
+    }
+
+
+def health(found: Examination | None) -> Json | None:
+    """The last look at the host in a line; None before the first."""
+    return None if found is None else {"at": time(found.at), "verdict": found.verdict, "summary": found.summary}
+
+
+def _finding(one: Finding) -> Json:
+    return {
+        "check": one.check,
+        "verdict": one.verdict,
+        "says": one.says,
+        "repair": one.repair,
+        "fixes": dict(one.raises),
+    }
 
 
 def environment(row: Environment) -> Json:

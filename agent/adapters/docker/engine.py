@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from docker.errors import APIError, NotFound
 
-from agent.adapters.docker import decode, edge, visitors
+from agent.adapters.docker import decode, edge, facts, visitors
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
 from agent.adapters.docker.delta import run as run_delta
@@ -24,6 +24,7 @@ from agent.adapters.docker.pull import run as run_pull
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, DeployError, OutsideError
 from agent.model.edge import ContainerSpec, NetworkSpec
+from agent.model.facts import EngineFacts
 from agent.model.observed import Container, Network
 from agent.model.release import BuildSpec, ExecHook
 from agent.model.sync import FileContent, SyncReport
@@ -76,6 +77,10 @@ class DockerEngine:
         """The engine's version; OutsideError when it does not answer, which makes this a ping as well."""
         with self._client.asking("tell its version"):
             return str(self._api.version()["Version"])
+
+    def facts(self, *, edge: str) -> EngineFacts:
+        """What `butai doctor` judges by; `edge` names Traefik's container."""
+        return facts.read(self._client, edge=edge)
 
     def containers(self, filters: Mapping[str, str]) -> tuple[Container, ...]:
         return tuple(decode.container(entry) for entry in self._listed({"label": _labels(filters)}))

@@ -1,0 +1,101 @@
+"""Checks of an EC2 instance: who gets at its role, and whether AWS is about to take it away."""
+
+from __future__ import annotations
+
+from agent.config import Settings
+from agent.model.facts import Facts
+from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
+
+_BARRED = ("169.254.0.0/16", "169.254.169.254/32")
+_BAR = "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP"
+
+
+def imds_tokens(facts: Facts, settings: Settings) -> Finding:
+    """The metadata service answers nobody without a token (version 1).
+
+    Source: aws, 5.1 IMDS: HttpTokens=required.
+    """
+    if not facts.is_ec2:
+        return _elsewhere()
+    if facts.instance.answers_without_token is None:
+        return unknown("The metadata service does not answer.")
+    if facts.instance.answers_without_token:
+        return failure(
+            "The metadata service answers without a token: every container can use the instance's role.",
+            f"{_modify(facts)} --http-tokens required --http-put-response-hop-limit 1 --http-endpoint enabled",
+        )
+    return ok("The metadata service wants a token.")
+
+
+def imds_hops(facts: Facts, settings: Settings) -> Finding:
+    """Tokens of the metadata service do not travel to a container on a bridge, one hop further.
+
+    Source: aws, 5.1 IMDS: hop limit 1.
+    """
+    if not facts.is_ec2:
+        return _elsewhere()
+    if facts.instance.crosses_to_containers is None:
+        return unknown("The metadata service does not answer.")
+    if facts.instance.crosses_to_containers:
+        return failure(
+            "Tokens of the metadata service reach containers: the hop limit is more than 1.",
+            f"{_modify(facts)} --http-put-response-hop-limit 1",
+        )
+    return ok("Tokens of the metadata service do not reach containers.")
+
+
+def imds_firewall(facts: Facts, settings: Settings) -> Finding:
+    """A rule drops what containers send to the metadata service, whatever its options become.
+
+    Source: aws, 5.1 IMDS: firewall rules for container traffic.
+    """
+    if not facts.is_ec2:
+        return _elsewhere()
+    rules = facts.host.firewall
+    if rules is None:
+        return unknown("The firewall's rules are told by `iptables -S`, to root only.", "sudo butai doctor")
+    for rule in rules:
+        words = rule.split()
+        if words[:2] == ["-A", "DOCKER-USER"] and words[-2:] == ["-j", "DROP"] and any(net in words for net in _BARRED):
+            return ok("What containers send to the metadata service is dropped.")
+    return warning("No rule of the firewall keeps containers from the metadata service.", _BAR)
+
+
+def instance_role(facts: Facts, settings: Settings) -> Finding:
+    """The instance has a role where the section [dns] needs one.
+
+    Source: aws, 5.4 minimal IAM.
+    """
+    if not facts.is_ec2:
+        return _elsewhere()
+    if facts.instance.role:
+        return ok(f"The instance has the role {facts.instance.role}; docs/how-to/dns.md has all that it needs.")
+    if settings.dns is not None:
+        return warning(
+            "The instance has no role, but the section [dns] wants to change records.",
+            f"aws ec2 associate-iam-instance-profile --instance-id {facts.instance.id}"
+            " --iam-instance-profile Name=butai",
+        )
+    return ok("The instance has no role, and needs none.")
+
+
+def spot(facts: Facts, settings: Settings) -> Finding:
+    """Whether AWS has said that it takes this Spot instance back.
+
+    Source: aws, 5.2 Spot.
+    """
+    if not facts.is_ec2:
+        return _elsewhere()
+    if not facts.instance.is_spot:
+        return not_applicable("This is no Spot instance.")
+    if facts.instance.interruption:
+        return failure(f"AWS takes this instance back: {facts.instance.interruption}.", "start a replacement now")
+    return ok("A Spot instance, which AWS has not asked back.")
+
+
+def _modify(facts: Facts) -> str:
+    return f"aws ec2 modify-instance-metadata-options --instance-id {facts.instance.id}"
+
+
+def _elsewhere() -> Finding:
+    return not_applicable("This is no EC2 instance.")

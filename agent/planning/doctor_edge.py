@@ -1,0 +1,148 @@
+"""Checks of the way in: Traefik, its ports, the names and the certificate, and the rules that hold others out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from agent.config import Settings
+from agent.model.facts import Facts
+from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
+from agent.planning.edge import agent_hostname, container_name
+from agent.planning.versions import version_of
+
+LEAST_TRAEFIK = (3, 7)  # the first whose entry points know `aliasHeadersStrategy`, which the agent sets
+
+
+def firewall(facts: Facts, settings: Settings) -> Finding:
+    """Docker's own rules are in the firewall: `firewall-cmd --reload` and its like throw them out.
+
+    Source: host-limits, iptables/firewalld flush.
+    """
+    rules = facts.host.firewall
+    if rules is None:
+        return unknown("The firewall's rules are told by `iptables -S`, to root only.", "sudo butai doctor")
+    if "-N DOCKER-USER" not in rules and facts.engine is not None and (version_of(facts.engine.version) or ()) >= (29,):
+        return unknown("There is no chain DOCKER-USER: the engine may use nftables.", "nft list tables")
+    if "-A FORWARD -j DOCKER-USER" not in rules:
+        return failure(
+            "Docker's rules are not in the firewall: containers are not reached, or not held apart.",
+            "systemctl restart docker",
+        )
+    return ok("Docker's rules are in the firewall.")
+
+
+def traefik(facts: Facts, settings: Settings) -> Finding:
+    """Traefik runs, is recent enough, and reads no labels of containers.
+
+    Source: host-limits, preflight: Traefik version/`exposedByDefault=false`.
+    """
+    if not settings.traefik.managed:
+        return not_applicable("Somebody else runs Traefik (traefik.managed = false).")
+    if facts.engine is None:
+        return unknown("Docker Engine does not answer.", "systemctl start docker")
+    name, edge = container_name(settings), facts.engine.edge
+    if edge is None or not edge.is_running:
+        state = "There is no container" if edge is None else "The container"
+        end = f" {name}." if edge is None else f" {name} does not run."
+        return failure(f"{state}{end}", f"systemctl status butai; docker logs {name}")
+    if any(word.startswith("--providers.docker") for word in edge.command):
+        return failure(f"{name} reads labels of containers.", "systemctl restart butai")
+    found = version_of(edge.image.rpartition(":")[2])
+    if found is not None and found < LEAST_TRAEFIK:
+        return failure(f"Traefik {edge.image} is older than 3.7.", "`traefik.image` in the settings")
+    return ok(f"{edge.image} runs.")
+
+
+def ports(facts: Facts, settings: Settings) -> Finding:
+    """The ports of Traefik are open on this host, and nobody else has taken them.
+
+    Source: host-limits, published port clash.
+    """
+    wanted = [settings.traefik.http_port]
+    if settings.scheme == "https":
+        wanted.append(settings.traefik.https_port)
+    closed = [port for port in wanted if port not in facts.host.listening]
+    runs = facts.engine is not None and facts.engine.edge is not None and facts.engine.edge.is_running
+    if settings.traefik.managed and not runs:
+        taken = [port for port in wanted if port in facts.host.listening]
+        if taken:
+            return failure(
+                f"Port {taken[0]} is taken by another program, and Traefik does not run.",
+                f"ss -ltnp 'sport = :{taken[0]}'",
+            )
+    if closed:
+        return failure(f"Nobody listens on port {closed[0]}.", "systemctl status butai")
+    return ok(f"Somebody listens on {' and '.join(f'port {port}' for port in wanted)}.")
+
+
+def dns(facts: Facts, settings: Settings) -> Finding:
+    """The wildcard record leads to this host.
+
+    Source: host-limits, preflight: DNS wildcard resolves to this host.
+    """
+    if settings.domain == "localhost" or settings.domain.endswith(".localhost"):
+        return not_applicable(f"{settings.domain} is this machine's own name.")
+    found, wildcard = facts.door.addresses, f"*.{settings.domain}"
+    repair = "butai dns check" if settings.dns else f"a record {wildcard} A with the address of this host"
+    if found is None:
+        return unknown("The resolver of this host does not answer.", "resolvectl status")
+    if not found:
+        return failure(f"{wildcard} has no address.", repair)
+    ours = set(settings.dns.addresses if settings.dns else ()) | {facts.instance.public_ipv4} - {""}
+    says = f"{wildcard} leads to {' and '.join(found)}"
+    if not ours or (settings.dns is not None and settings.dns.load_balancer is not None):
+        return ok(f"{says}.")
+    if ours & set(found):
+        return ok(f"{says}, this host.")
+    return failure(f"{says}, but this host is {' and '.join(sorted(ours))}.", repair)
+
+
+def dns_records(facts: Facts, settings: Settings) -> Finding:
+    """The records that the section [dns] looks after are as they should be.
+
+    Source: aws, 5.3 Route53.
+    """
+    if settings.dns is None:
+        return not_applicable("The agent looks after no records (no section [dns]).")
+    if facts.door.records_problem is None:
+        return unknown("The records are looked at by the agent.", "butai dns")
+    if facts.door.records_problem:
+        return failure(facts.door.records_problem, "butai dns")
+    return ok("The records are as they should be.")
+
+
+def certificate(facts: Facts, settings: Settings) -> Finding:
+    """The certificate that visitors are shown has not run out.
+
+    Source: host-limits, preflight: certificate expiry.
+    """
+    if settings.scheme == "http":
+        return not_applicable("There is no certificate: URLs are http://.")
+    ends_at = facts.door.certificate_ends_at
+    if ends_at is None:
+        return unknown("Traefik shows no certificate.", "systemctl status butai")
+    left, day = ends_at - facts.taken_at, f"{ends_at:%Y-%m-%d}"
+    repair = "renew it, and put the new pair where `traefik.certificate_file` and `traefik.key_file` say"
+    if left <= timedelta(days=3):
+        return failure(f"The certificate {'ran' if left < timedelta(0) else 'runs'} out on {day}.", repair)
+    if left <= timedelta(days=21):
+        return warning(f"The certificate runs out on {day}.", repair)
+    return ok(f"The certificate is good until {day}.")
+
+
+def front_door(facts: Facts, settings: Settings) -> Finding:
+    """The agent's own name is answered through Traefik: what webhooks and Slack need of this host.
+
+    Source: host-limits, preflight: GitHub webhook reachability; self-probe.
+    """
+    url, status = settings.url(agent_hostname(settings)), facts.door.status
+    if status is None:
+        return unknown(f"{url} was not asked.")
+    if status == 0:
+        return warning(
+            f"{url} does not answer this host; the rules of a cloud may be the reason.",
+            f"curl -v {url}/ from elsewhere; systemctl status butai",
+        )
+    if status >= 500:
+        return failure(f"{url} answers {status}: Traefik does not reach the agent.", "systemctl status butai")
+    return ok(f"{url} answers.")

@@ -1,0 +1,145 @@
+"""Looks at this host and says what will bite: at the agent's start, each hour, and whenever somebody asks.
+
+A thread of its own; nothing waits for it and nothing depends on what it finds. It changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Lock
+
+import structlog
+
+from agent.config import Settings
+from agent.errors import AgentError
+from agent.model.facts import DoorFacts, Facts
+from agent.model.finding import Finding, Verdict
+from agent.planning import doctor as planning
+from agent.planning.doctor_host import SYSCTLS
+from agent.planning.edge import agent_hostname, container_name, probe_address
+from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Records
+from agent.runtime.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 3_600.0  # a certificate ends and a disk fills while the agent runs
+_SETTLE_S = 15.0  # in which Traefik comes up, which would else be told as missing
+_ENGINE_DIR = Path("/var/lib/docker")
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What one look at the host found, in the order in which to repair it."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return planning.worst(self.findings)
+
+    @property
+    def summary(self) -> str:
+        return planning.summary(self.findings)
+
+    @property
+    def repairs(self) -> dict[str, int]:
+        """Kernel settings that `--fix` raises, and to what."""
+        return planning.repairs(self.findings)
+
+
+class Doctor:
+    """`run` is a thread's main loop; the rest may be called from any thread. `told` hears of every change."""
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        host: Host,
+        engine: Engine,
+        compose: Compose,
+        instance: Instance,
+        door: FrontDoor,
+        records: Records | None = None,
+        told: Callable[[Examination], None] = lambda _: None,
+        settle_s: float = _SETTLE_S,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._host = host
+        self._engine = engine
+        self._compose = compose
+        self._instance = instance
+        self._door = door
+        self._records = records
+        self._told = told
+        self._settle_s = settle_s
+        self._looking = Lock()  # several people who ask at once are answered one after the other
+        self._last: Examination | None = None
+
+    @property
+    def last(self) -> Examination | None:
+        """What the last look found; None before the first."""
+        return self._last
+
+    def run(self, stop: Event) -> None:
+        """Look once the agent has settled, then each hour, until told to stop."""
+        pause_s = self._settle_s
+        while not stop.wait(pause_s):
+            pause_s = _AGAIN_S
+            try:
+                self.look()
+            except Exception:  # stages are served without this: it must not end the agent
+                log.exception("a look at the host failed by a mistake of ours")
+
+    def look(self) -> Examination:
+        """Gather and judge, just now. Takes seconds where somebody outside does not answer."""
+        with self._looking:
+            settings = self._settings()
+            facts = self._gather(settings)
+            found = Examination(facts.taken_at, planning.examine(facts, settings))
+            before, self._last = self._last, found
+        if before is None or before.summary != found.summary:
+            self._told(found)
+        return found
+
+    def _gather(self, settings: Settings) -> Facts:
+        folders = (settings.state_dir, _ENGINE_DIR)
+        host = self._host.gather(folders=folders, sysctls=SYSCTLS, docker_host=settings.docker.host)
+        facts = Facts(
+            taken_at=self._clock.now(),
+            host=replace(host, compose=self._compose.version()),
+            is_ec2=self._host.is_ec2(),
+            door=self._visited(settings),
+        )
+        if facts.is_ec2:
+            facts = replace(facts, instance=self._instance.facts())
+        try:
+            return replace(facts, engine=self._engine.facts(edge=container_name(settings)))
+        except AgentError as error:
+            return replace(facts, engine_problem=error.message)
+
+    def _visited(self, settings: Settings) -> DoorFacts:
+        name = agent_hostname(settings)
+        secure = settings.scheme == "https"
+        return DoorFacts(
+            addresses=self._door.addresses(name),
+            status=self._door.status(settings.url(name)),
+            certificate_ends_at=self._door.certificate_ends_at(probe_address(settings), name) if secure else None,
+            records_problem=self._records_problem(settings),
+        )
+
+    def _records_problem(self, settings: Settings) -> str | None:
+        if settings.dns is None or self._records is None:
+            return None
+        try:
+            look = self._records.look()
+        except AgentError as error:  # the settings were changed meanwhile
+            return error.message
+        if look.problem is not None:
+            return look.problem.message
+        return f"{len(look.changes)} records are not as they should be." if look.changes else ""

@@ -1,0 +1,55 @@
+"""What a look at the host needs of the world; adapters satisfy these without knowing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from agent.model.facts import EngineFacts, HostFacts, InstanceFacts
+from agent.runtime.dns import DnsLook
+
+
+class Host(Protocol):
+    """A module is an implementation of this. What cannot be read is left out, never an error."""
+
+    def gather(self, *, folders: Sequence[Path], sysctls: Iterable[str], docker_host: str) -> HostFacts: ...
+
+    def is_ec2(self) -> bool: ...
+
+
+class Engine(Protocol):
+    def facts(self, *, edge: str) -> EngineFacts:
+        """OutsideError when it does not answer."""
+        ...
+
+
+class Compose(Protocol):
+    def version(self) -> str | None:
+        """As it tells it; None where there is none."""
+        ...
+
+
+class Instance(Protocol):
+    def facts(self) -> InstanceFacts: ...
+
+
+class FrontDoor(Protocol):
+    """How a visitor sees this host. A module is an implementation of this."""
+
+    def addresses(self, name: str) -> tuple[str, ...] | None:
+        """() for a name without an address, None when nobody can tell."""
+        ...
+
+    def status(self, url: str) -> int:
+        """0 without an answer."""
+        ...
+
+    def certificate_ends_at(self, address: tuple[str, int], name: str) -> datetime | None: ...
+
+
+class Records(Protocol):
+    def look(self) -> DnsLook:
+        """What is wanted and observed in DNS; raises what forbids to look."""
+        ...
