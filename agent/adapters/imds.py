@@ -87,8 +87,8 @@ class Imds:
         """Whether version 1 is on: whoever can make somebody send a GET request is told everything."""
         try:
             self._ask("meta-data/", {}, method="GET")
-        except urllib.error.HTTPError:
-            return False
+        except urllib.error.HTTPError as error:
+            return error.code != HTTPStatus.UNAUTHORIZED
         return True
 
     def _crosses_to_containers(self) -> bool:

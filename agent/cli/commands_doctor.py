@@ -80,7 +80,7 @@ def _show(found: Json) -> None:
         verdict = one["verdict"]
         word = click.style(f"{verdict:<{_WIDTH}}", fg=_COLOURS.get(verdict))
         render.out(f"{word}  {one['check']:<17} {render.clean(one['says'])}")
-        if one["repair"] and verdict in ("failure", "warning"):
+        if one["repair"]:
             render.out(f"{'':<{_WIDTH}}  {'':<17} -> {render.clean(one['repair'])}")
     render.out()
     render.out(found["summary"])

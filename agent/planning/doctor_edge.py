@@ -80,7 +80,7 @@ def dns(facts: Facts, settings: Settings) -> Finding:
 
     Source: host-limits, preflight: DNS wildcard resolves to this host.
     """
-    if settings.domain == "localhost" or settings.domain.endswith(".localhost"):
+    if _is_this_machine(settings):
         return not_applicable(f"{settings.domain} is this machine's own name.")
     found, wildcard = facts.door.addresses, f"*.{settings.domain}"
     repair = "butai dns check" if settings.dns else f"a record {wildcard} A with the address of this host"
@@ -135,6 +135,8 @@ def front_door(facts: Facts, settings: Settings) -> Finding:
 
     Source: host-limits, preflight: GitHub webhook reachability; self-probe.
     """
+    if _is_this_machine(settings):
+        return not_applicable(f"{settings.domain} is this machine's own name.")
     url, status = settings.url(agent_hostname(settings)), facts.door.status
     if status is None:
         return unknown(f"{url} was not asked.")
@@ -146,3 +148,8 @@ def front_door(facts: Facts, settings: Settings) -> Finding:
     if status >= 500:
         return failure(f"{url} answers {status}: Traefik does not reach the agent.", "systemctl status butai")
     return ok(f"{url} answers.")
+
+
+def _is_this_machine(settings: Settings) -> bool:
+    """Such names are for trying things out; browsers know them, resolvers need not (RFC 6761)."""
+    return settings.domain == "localhost" or settings.domain.endswith(".localhost")

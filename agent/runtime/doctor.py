@@ -142,4 +142,4 @@ class Doctor:
             return error.message
         if look.problem is not None:
             return look.problem.message
-        return f"{len(look.changes)} records are not as they should be." if look.changes else ""
+        return f"To be done in the zone: {'; '.join(map(str, look.changes))}." if look.changes else ""

@@ -131,3 +131,11 @@ def test_a_branch_is_completed_in_the_shell(theatre: Theatre, slug: str) -> None
     offered = theatre.agent.completions("show", "night-")
 
     assert "night-shift" in offered
+
+
+def test_the_agent_looks_at_its_host_when_asked_and_sums_it_up_for_monitoring(theatre: Theatre) -> None:
+    found = theatre.agent.ask("/doctor")
+
+    verdicts = {one["check"]: one["verdict"] for one in found["findings"]}
+    assert {verdicts[name] for name in ("traefik", "ports", "engine-limits")} == {"ok"}
+    assert theatre.agent.ask("/health")["doctor"]["summary"] == found["summary"]

@@ -17,12 +17,14 @@ from agent.model.deployment import Deployment, Failure, Phase
 from agent.model.dns import Alias, Record
 from agent.model.edit import Edit
 from agent.model.environment import Environment
+from agent.model.finding import Finding, Verdict
 from agent.model.labels import REVISION, SLUG
 from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container, ContainerState, Health, Network, Observed
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning.plan import Plan, Step, Verb
 from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
+from agent.runtime.doctor import Doctor, Examination
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.lending import Lender
@@ -132,6 +134,22 @@ class FakeDns:
     def adopt(self, *, caller: str) -> str:
         self.adopted.append(caller)
         return "The records of staging.example.com are this agent's now."
+
+
+@dataclass
+class FakeDoctor:
+    """Findings with the signatures of `Doctor`; `last` is None until somebody looks."""
+
+    findings: tuple[Finding, ...] = (
+        Finding(Verdict.FAILURE, "Only 128 programs may watch files.", "sysctl -w a.b=8192", {"a.b": 8192}, "inotify"),
+        Finding(Verdict.UNKNOWN, "The firewall is told to root only.", "sudo butai doctor", check="firewall"),
+        Finding(Verdict.OK, "git 2.50.1.", check="git"),
+    )
+    last: Examination | None = None
+
+    def look(self) -> Examination:
+        self.last = Examination(NOW, self.findings)
+        return self.last
 
 
 @dataclass
@@ -253,6 +271,7 @@ class House:
     socket: Path
     woken: list[str]
     dns: FakeDns
+    doctor: FakeDoctor
     server: WebServer | None = None
 
     def deploy(self, branch: str = "main", *, project: str = "shop") -> Deployment:
@@ -297,7 +316,7 @@ def build_house(directory: Path) -> House:
         expect=lambda project, branch, revision: None,
     )
     inspector = FakeInspector(store, settings)
-    dns = FakeDns()
+    dns, doctor = FakeDns(), FakeDoctor()
     deps = Deps(
         settings=lambda: settings,
         operations=operations,
@@ -308,8 +327,9 @@ def build_house(directory: Path) -> House:
         edits=cast("Edits", FakeEdits()),
         dns=cast("DnsKeeper", dns),
         lender=cast("Lender", None),
+        doctor=cast("Doctor", doctor),
     )
-    return House(store, deps, inspector, directory / "agent.sock", woken, dns)
+    return House(store, deps, inspector, directory / "agent.sock", woken, dns, doctor)
 
 
 def meanwhile(act: Callable[[], Any]) -> Thread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +12,11 @@ Answer = Callable[[str, str, dict[str, str]], tuple[int, str]]
 
 
 @contextmanager
-def answering(answer: Answer, *, content_type: str = "text/plain") -> Iterator[str]:
-    """Its URL. `answer` gets method, path and headers (names in lower case), and gives status and text."""
+def answering(answer: Answer, *, content_type: str = "text/plain", hops: int = 64) -> Iterator[str]:
+    """Its URL. `answer` gets method, path and headers (names in lower case), and gives status and text.
+
+    `hops` is how far its packets may travel.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def _do(self) -> None:
@@ -31,6 +35,7 @@ def answering(answer: Answer, *, content_type: str = "text/plain") -> Iterator[s
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -19,6 +19,7 @@ class Imdsd:
     tokens: set[str] = field(default_factory=set)
     handed_out: int = 0
     is_off: bool = False
+    wants_token: bool = True
 
     def answer(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
         if self.is_off or "x-forwarded-for" in headers:
@@ -30,15 +31,15 @@ class Imdsd:
             token = secrets.token_urlsafe()
             self.tokens.add(token)
             return 200, token
-        if headers.get("x-aws-ec2-metadata-token") not in self.tokens:
+        if self.wants_token and headers.get("x-aws-ec2-metadata-token") not in self.tokens:
             return 401, "unauthorized"
         found = self.data.get(path.removeprefix("/latest/meta-data/"))
         return (404, "not found") if found is None else (200, found)
 
 
 @contextmanager
-def imdsd() -> Iterator[Imdsd]:
-    """The service on loopback."""
+def imdsd(*, hops: int = 64) -> Iterator[Imdsd]:
+    """The service on loopback; `hops` is how far its packets may travel, this host included."""
     service = Imdsd()
-    with answering(service.answer) as service.url:
+    with answering(service.answer, hops=hops) as service.url:
         yield service

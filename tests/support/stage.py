@@ -16,6 +16,7 @@ from agent.model.deployment import Commit, Deployment, Failure, Phase
 from agent.model.environment import Environment
 from agent.model.names import Revision, Slug
 from agent.runtime.dns import DnsKeeper
+from agent.runtime.doctor import Doctor
 from agent.runtime.edits import Edits
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
@@ -205,6 +206,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         edits=cast("Edits", None),
         dns=cast("DnsKeeper", None),
         lender=cast("Lender", None),
+        doctor=cast("Doctor", None),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

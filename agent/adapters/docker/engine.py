@@ -80,7 +80,7 @@ class DockerEngine:
 
     def facts(self, *, edge: str) -> EngineFacts:
         """What `butai doctor` judges by; `edge` names Traefik's container."""
-        return facts.read(self._client, edge=edge)
+        return facts.read(self._client, instance=self._instance, edge=edge)
 
     def containers(self, filters: Mapping[str, str]) -> tuple[Container, ...]:
         return tuple(decode.container(entry) for entry in self._listed({"label": _labels(filters)}))

@@ -18,7 +18,7 @@ _LIMITS = {
 }
 
 
-def read(client: Client, *, edge: str) -> EngineFacts:
+def read(client: Client, *, instance: str, edge: str) -> EngineFacts:
     """Three lists and the engine's own words; `edge` names Traefik's container. Measures nothing that takes time."""
     with client.asking("tell of itself"):
         info = client.api.info()
@@ -36,14 +36,14 @@ def read(client: Client, *, edge: str) -> EngineFacts:
         lacks=tuple(what for what, key in _LIMITS.items() if not info.get(key)),
         pools=tuple((str(one["Base"]), int(one["Size"])) for one in info.get("DefaultAddressPools") or ()),
         mirrors=tuple((info.get("RegistryConfig") or {}).get("Mirrors") or ()),
-        networks=tuple(_network(entry, busy) for entry in networks),
+        networks=tuple(_network(entry, instance, busy) for entry in networks),
         edge=_edge(traefik[0]) if traefik else None,
     )
 
 
-def _network(entry: dict[str, Any], busy: Counter[str]) -> EngineNetwork:
-    labels = entry.get("Labels") or {}
-    return EngineNetwork(entry["Name"], decode.subnets(entry), INSTANCE in labels, busy[entry["Name"]])
+def _network(entry: dict[str, Any], instance: str, busy: Counter[str]) -> EngineNetwork:
+    is_ours = (entry.get("Labels") or {}).get(INSTANCE) == instance
+    return EngineNetwork(entry["Name"], decode.subnets(entry), is_ours, busy[entry["Name"]])
 
 
 def _edge(entry: dict[str, Any]) -> EdgeContainer:

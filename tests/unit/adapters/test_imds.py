@@ -9,6 +9,7 @@ import pytest
 
 from agent.adapters.imds import Imds
 from agent.errors import OutsideError
+from agent.model.facts import InstanceFacts
 from tests.support.imdsd import Imdsd, imdsd
 
 
@@ -70,3 +71,42 @@ def test_outside_of_ec2_there_is_none() -> None:
 def test_what_is_no_address_is_believed_from_nobody(service: Imdsd) -> None:
     service.data = {"public-ipv4": "<html>Please sign in</html>"}
     assert code_of(Imds(service.url)) == "imds-unreachable"
+
+
+def test_what_the_doctor_wants_to_know_is_told(service: Imdsd) -> None:
+    service.data |= {
+        "instance-id": "i-0123456789abcdef0",
+        "mac": "0a:00:00:00:00:01",
+        "network/interfaces/macs/0a:00:00:00:00:01/vpc-ipv4-cidr-blocks": "172.31.0.0/16\n10.1.0.0/16",
+        "iam/security-credentials/": "butai",
+        "instance-life-cycle": "spot",
+        "spot/instance-action": '{"action": "stop"}',
+    }
+    assert Imds(service.url).facts() == InstanceFacts(
+        id="i-0123456789abcdef0",
+        vpc=("172.31.0.0/16", "10.1.0.0/16"),
+        answers_without_token=False,
+        crosses_to_containers=True,  # on loopback every packet lives long enough
+        role="butai",
+        public_ipv4="203.0.113.10",
+        is_spot=True,
+        interruption='{"action": "stop"}',
+    )
+
+
+def test_a_service_that_answers_without_a_token_is_found_out(service: Imdsd) -> None:
+    service.wants_token = False
+    assert Imds(service.url).facts().answers_without_token is True
+
+
+def test_an_instance_that_nobody_speaks_for_stays_unknown(service: Imdsd) -> None:
+    service.is_off = True
+    assert Imds(service.url).facts() == InstanceFacts()
+
+
+def test_a_token_whose_packets_end_here_does_not_reach_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a hop limit of 1. Silence is the answer, for which 2 s are too long here."""
+    monkeypatch.setattr("agent.adapters.imds._TIMEOUT_S", 0.3)
+    with imdsd(hops=1) as near, imdsd(hops=2) as far:
+        assert Imds(near.url).facts().crosses_to_containers is False
+        assert Imds(far.url).facts().crosses_to_containers is True

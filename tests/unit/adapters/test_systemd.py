@@ -28,6 +28,11 @@ def test_systemd_hears_when_the_agent_is_ready_alive_and_stopping(manager: socke
     assert [manager.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
+def test_what_systemctl_status_shows_is_one_line(manager: socket.socket) -> None:
+    systemd.status("doctor: 1 failure\nREADY=1")
+    assert manager.recv(100) == b"STATUS=doctor: 1 failure READY=1"
+
+
 def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     systemd.ready()

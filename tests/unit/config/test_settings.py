@@ -629,3 +629,16 @@ def test_a_new_secret_in_the_same_file_is_another_setting(tmp_path: Path) -> Non
     assert parse(SLACK, tmp_path) == old
     secret_file(tmp_path, "another-secret")
     assert parse(SLACK, tmp_path) != old
+
+
+def test_who_only_looks_gets_the_settings_without_opening_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        'domain = "staging.example.com"\n[projects.shop]\nremote = "/srv/shop"\n'
+        '[slack]\nteam = "T0123ABCD"\nsigning_secret_file = "credential:slack-signing-secret"\n'
+    )
+    with pytest.raises(ConfigError, match="names a credential"):
+        config.load(path, environ={})
+    settings = config.load(path, environ={}, with_secrets=False)
+    assert settings.domain == "staging.example.com"
+    assert [secret.reveal() for secret in settings.secrets()] == [""]

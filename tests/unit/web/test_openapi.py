@@ -29,6 +29,7 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 CALLS: dict[str, tuple[str, dict[str, object] | None]] = {
     "health": ("/health", None),
+    "doctor": ("/doctor", None),
     "openapi": ("/openapi.json", None),
     "find": ("/find?reference=main", None),
     "list": ("/environments?project=shop", None),

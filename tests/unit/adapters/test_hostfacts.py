@@ -1,0 +1,98 @@
+"""Facts of a host, read from files as the kernel writes them; what is not there is left out, never an error."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent.adapters import hostfacts
+from agent.model.facts import EngineProcess
+
+PID_MAX = "kernel.pid_max"
+LISTENING = """\
+  sl  local_address rem_address   st tx_queue rx_queue
+   0: 00000000:0050 00000000:0000 0A 00000000:00000000
+   1: 0100007F:1F90 0100007F:9C40 01 00000000:00000000
+"""
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+ens5\t00000000\t01101FAC\t0003\t0\t0\t100\t00000000\t0\t0\t0
+ens5\t00101FAC\t00000000\t0001\t0\t0\t100\t00F0FFFF\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+br-1a2b\t0000C80A\t00000000\t0001\t0\t0\t0\t80FFFFFF\t0\t0\t0
+"""
+
+
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+@pytest.fixture(autouse=True)
+def no_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What programs say is the integration test's business."""
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
+
+
+def gathered(root: Path) -> hostfacts.HostFacts:
+    return hostfacts.gather(folders=(root,), sysctls=(PID_MAX,), docker_host="unix:///nowhere", root=root)
+
+
+def test_everything_is_read_from_where_the_kernel_writes_it(tmp_path: Path) -> None:
+    write(tmp_path, "proc/sys/kernel/pid_max", "32768\n")
+    write(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemAvailable:   1024 kB\nSwapTotal: 0 kB\nHugePages_Total: 0\n")
+    write(tmp_path, "proc/net/tcp", LISTENING)
+    write(tmp_path, "proc/net/tcp6", LISTENING.replace(":0050", ":01BB"))
+    write(tmp_path, "proc/net/route", ROUTES)
+    write(tmp_path, "proc/7/comm", "docker-proxy\n")
+    write(tmp_path, "proc/42/comm", "dockerd\n")
+    write(tmp_path, "proc/42/oom_score_adj", "-500\n")
+    write(tmp_path, "proc/42/cgroup", "0::/system.slice/docker.service\n")
+    write(tmp_path, "sys/fs/cgroup/system.slice/docker.service/pids.max", "4915\n")
+    write(tmp_path, "run/docker.pid", "42")
+    write(tmp_path, "etc/docker/daemon.json", '{"log-opts": {"max-size": "10m"}}')
+
+    found = gathered(tmp_path)
+
+    assert found.sysctls == {PID_MAX: 32_768}
+    assert (found.memory_bytes, found.memory_free_bytes, found.swap_bytes) == (2 * 1024**2, 1024**2, 0)
+    assert found.listening == {80, 443}
+    assert found.networks == ("172.31.16.0/20",)
+    assert found.docker_proxies == 1
+    assert found.engine_process == EngineProcess(-500, "4915")
+    assert found.log_options == {"max-size": "10m"}
+    [disk] = found.disks
+    usage = shutil.disk_usage(tmp_path)
+    assert (disk.path, disk.bytes) == (str(tmp_path), usage.total)
+
+
+def test_the_control_group_of_the_first_version_is_found_too(tmp_path: Path) -> None:
+    write(tmp_path, "run/docker.pid", "42")
+    write(tmp_path, "proc/42/oom_score_adj", "0\n")
+    write(tmp_path, "proc/42/cgroup", "9:pids:/system.slice/docker.service\n1:name=systemd:/x:y\n")
+    write(tmp_path, "sys/fs/cgroup/pids/system.slice/docker.service/pids.max", "max\n")
+    assert gathered(tmp_path).engine_process == EngineProcess(0, "max")
+
+
+def test_a_host_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
+    write(tmp_path, "run/docker.pid", "nonsense")
+    write(tmp_path, "etc/docker/daemon.json", "[not json")
+    found = gathered(tmp_path)
+    assert (found.sysctls, found.memory_bytes, found.engine_process, found.log_options) == ({}, None, None, {})
+    assert (found.git, found.builder, found.firewall, found.is_clock_synchronised) == (None, None, None, None)
+    assert hostfacts.gather(folders=(tmp_path / "no",), sysctls=(), docker_host="", root=tmp_path).disks == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "is_ec2"),
+    [
+        ("sys/class/dmi/id/sys_vendor", "Amazon EC2\n", True),
+        ("sys/hypervisor/uuid", "ec2e1916-9099-7caf-fd21-012345abcdef\n", True),
+        ("sys/class/dmi/id/sys_vendor", "QEMU\n", False),
+    ],
+)
+def test_the_firmware_says_whether_this_is_ec2(tmp_path: Path, path: str, text: str, is_ec2: bool) -> None:
+    write(tmp_path, path, text)
+    assert hostfacts.is_ec2(tmp_path) is is_ec2
