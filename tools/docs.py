@@ -1,4 +1,4 @@
-"""Writes docs/reference/cli.md from the commands and docs/reference/api.md from the OpenAPI document.
+"""Writes docs/reference/cli.md from the commands, api.md from the OpenAPI document, and the table of doctor.md.
 
 A unit test holds the files to the code; `python -m tools.docs` brings them up to date.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from agent.cli import main as cli
+from agent.planning.doctor import CHECKS
 from agent.web.api import PREFIX, document
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
     return {
         "cli.md": "\n".join(_cli_lines()) + "\n",
         "api.md": "\n".join(_api_lines(document())) + "\n",
+        "doctor.md": _with_checks((REFERENCE_DIR / "doctor.md").read_text(encoding="utf-8")),
     }
 
 
@@ -82,6 +84,20 @@ def _completion_lines() -> Iterator[str]:
         "are left out. For bash: `butai completion bash > /etc/bash_completion.d/butai`; for zsh and fish, put the",
         "output of `butai completion zsh` or `butai completion fish` where the shell looks for it.",
     )
+
+
+def _with_checks(page: str) -> str:
+    """Return the page, its table made of the docstrings of the checks; all else on it is written by hand."""
+    head, begin, rest = page.partition("<!-- checks: written by `python -m tools.docs` -->\n")
+    _, end, tail = rest.partition("<!-- end of the checks -->\n")
+    return "".join((head, begin, *(f"{line}\n" for line in _check_lines()), end, tail))
+
+
+def _check_lines() -> Iterator[str]:
+    yield from ("| Check | Looks at | Source |", "|---|---|---|")
+    for check in CHECKS:
+        looks_at, _, source = inspect.cleandoc(check.judge.__doc__ or "").partition("\n\nSource: ")
+        yield f"| `{check.name}` | {_cell(looks_at)} | {_cell(source.rstrip('.'))} |"
 
 
 def _api_lines(described: dict[str, Any]) -> Iterator[str]:

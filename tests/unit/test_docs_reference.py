@@ -6,7 +6,7 @@ import pytest
 from tools import docs
 
 
-@pytest.mark.parametrize("name", ["cli.md", "api.md"])
+@pytest.mark.parametrize("name", ["cli.md", "api.md", "doctor.md"])
 def test_the_reference_is_up_to_date(name: str) -> None:
     path = docs.REFERENCE_DIR / name
     assert path.read_text(encoding="utf-8") == docs.pages()[name], "run `python -m tools.docs`"
