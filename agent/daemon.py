@@ -325,6 +325,7 @@ class Daemon:
             instance=_instance(),
             door=frontdoor,
             records=self.dns,
+            slack=self.slack,
             told=_tell_of_host,
         )
 

@@ -36,6 +36,7 @@ def gather(*, folders: Sequence[Path], sysctls: Iterable[str], docker_host: str,
         engine_process=_engine_process(root),
         log_options=_log_options(root),
         is_clock_synchronised=_is_clock_synchronised(),
+        packager="dnf" if (root / "usr/bin/dnf").exists() else "apt-get",
         git=(_said("git", "--version") or "").removeprefix("git version ") or None,
         builder=_builder(docker_host),
         firewall=_firewall(),
@@ -113,7 +114,19 @@ def _engine_process(root: Path) -> EngineProcess | None:
     score = _text(root / "proc" / number / "oom_score_adj") if number.isdecimal() else ""
     if not score:
         return None
-    return EngineProcess(int(score), _tasks_max(root, _text(root / "proc" / number / "cgroup")))
+    process = root / "proc" / number
+    return EngineProcess(
+        int(score), _open_files(_text(process / "limits")), _tasks_max(root, _text(process / "cgroup"))
+    )
+
+
+def _open_files(limits: str) -> int | None:
+    """The soft limit, which is the one that counts."""
+    for line in limits.splitlines():
+        if line.startswith("Max open files"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdecimal() else None
+    return None
 
 
 def _tasks_max(root: Path, groups: str) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.web import WebClient
+from slack_sdk.web import SlackResponse, WebClient
 
 from agent.config import Settings
 from agent.config import Slack as SlackSettings
@@ -73,6 +73,10 @@ class Slack:
         """Replace a message of ours."""
         self._call("chat.update", channel=channel, ts=ts, text=text)
 
+    def verify(self) -> str:
+        """Try the bot token; the id of the workspace that it is of. SlackRefused when Slack does not take it."""
+        return str(self._ask("auth.test", {}).get("team_id", ""))
+
     def respond(self, response_url: str, message: Mapping[str, Any]) -> None:
         """Use a response_url once. SlackRefused when it is not Slack's, is used up or has expired."""
         slack = self._settings().slack
@@ -95,15 +99,17 @@ class Slack:
             raise OutsideError(f"Slack does not answer: {error}.", code="slack-unavailable") from error
 
     def _call(self, method: str, **fields: Any) -> str:
+        return str(self._ask(method, {**fields, "unfurl_links": False, "unfurl_media": False}).get("ts", ""))
+
+    def _ask(self, method: str, fields: dict[str, Any]) -> SlackResponse:
         try:
-            answer = self._web().api_call(method, json={**fields, "unfurl_links": False, "unfurl_media": False})
+            return self._web().api_call(method, json=fields)
         except SlackApiError as error:
             response: Any = error.response
             said = str(response.get("error", ""))
             raise _meaning(response.status_code, said, response.headers.get("Retry-After")) from error
         except (SlackClientError, OSError, ValueError) as error:
             raise OutsideError(f"Slack does not answer: {error}.", code="slack-unavailable") from error
-        return str(answer.get("ts", ""))
 
     def _web(self) -> WebClient:
         """The SDK's client for the settings of now: they change while the agent runs."""

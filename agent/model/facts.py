@@ -26,6 +26,7 @@ class EngineProcess:
     """dockerd as the kernel sees it."""
 
     oom_score_adj: int | None = None
+    open_files: int | None = None  # at most
     tasks_max: str | None = None  # "max", or how many processes and threads its control group may have
 
 
@@ -44,6 +45,7 @@ class HostFacts:
     engine_process: EngineProcess | None = None
     log_options: Mapping[str, str] = field(default_factory=dict)  # of the engine, as daemon.json has them
     is_clock_synchronised: bool | None = None
+    packager: str = "apt-get"  # or "dnf"
     git: str | None = None
     compose: str | None = None
     builder: tuple[str, ...] | None = None  # what `docker buildx inspect` says
@@ -104,6 +106,8 @@ class DoorFacts:
     addresses: tuple[str, ...] | None = None  # of a name that only the wildcard covers; () when it has none
     status: int | None = None  # of the agent's page at its own name; 0 without an answer
     certificate_ends_at: datetime | None = None
+    slack_team: str | None = None  # of the bot token; "" when Slack does not take it
+    slack_refusal: str = ""
     records_problem: str | None = None  # of the section [dns]; "" when all is as it should be
 
 

@@ -41,6 +41,7 @@ CHECKS = (
     Check("registry-mirror", doctor_engine.registry_mirror),
     Check("docker-proxy", doctor_engine.docker_proxy),
     Check("engine-oom", doctor_engine.engine_oom),
+    Check("engine-files", doctor_engine.engine_files),
     Check("engine-tasks", doctor_engine.engine_tasks),
     Check("inotify-instances", doctor_host.inotify_instances),
     Check("inotify-watches", doctor_host.inotify_watches),
@@ -63,6 +64,7 @@ CHECKS = (
     Check("dns-records", doctor_edge.dns_records),
     Check("certificate", doctor_edge.certificate),
     Check("front-door", doctor_edge.front_door),
+    Check("slack", doctor_edge.slack),
 )
 
 

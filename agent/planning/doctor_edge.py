@@ -150,6 +150,25 @@ def front_door(facts: Facts, settings: Settings) -> Finding:
     return ok(f"{url} answers.")
 
 
+def slack(facts: Facts, settings: Settings) -> Finding:
+    """Slack takes the bot token, and it is of the workspace that the settings name.
+
+    Source: host-limits, preflight: Slack token/secret.
+    """
+    if settings.slack is None:
+        return not_applicable("There is no Slack (no section [slack]).")
+    if settings.slack.bot_token is None:
+        return ok("Without a bot token messages are edited for half an hour.")
+    found, repair = facts.door.slack_team, "the token of the app's page at api.slack.com into the file of the settings"
+    if found is None:
+        return unknown("The bot token is tried by the agent, and Slack must answer.", "butai doctor, not as root")
+    if facts.door.slack_refusal:
+        return failure(facts.door.slack_refusal, f"{repair}, then `systemctl restart butai`")
+    if found != settings.slack.team:
+        return failure(f"The bot token is of the workspace {found}, not of {settings.slack.team}.", repair)
+    return ok("Slack takes the bot token.")
+
+
 def _is_this_machine(settings: Settings) -> bool:
     """Such names are for trying things out; browsers know them, resolvers need not (RFC 6761)."""
     return settings.domain == "localhost" or settings.domain.endswith(".localhost")

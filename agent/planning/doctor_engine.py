@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from agent.config import Settings
 from agent.model.facts import EngineFacts, Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
+from agent.planning.packages import upgrade
 from agent.planning.versions import version_of
 
 _FILE = "/etc/docker/daemon.json"
@@ -26,7 +27,7 @@ def engine(facts: Facts, settings: Settings) -> Finding:
     if facts.engine is None:
         return failure(facts.engine_problem or "Docker Engine does not answer.", "systemctl start docker")
     version, found = facts.engine.version, version_of(facts.engine.version) or ()
-    repair = "apt-get install --only-upgrade docker-ce containerd.io"
+    repair = upgrade(facts, "docker-ce containerd.io", dnf="docker containerd")
     if found < (25,):
         return failure(f"Docker Engine {version} is older than 25: the agent cannot use it.", repair)
     if found < (28, 5, 2) or (29,) <= found < (29, 3, 1):
@@ -221,6 +222,23 @@ def engine_oom(facts: Facts, settings: Settings) -> Finding:
             " `choom -n -500 -p $(cat /run/docker.pid)`",
         )
     return ok("Without memory the kernel ends a container before dockerd.")
+
+
+def engine_files(facts: Facts, settings: Settings) -> Finding:
+    """Files that the engine may have open: some for each container, and one for each of its logs.
+
+    Source: host-limits, nofile / pids / threads.
+    """
+    process = facts.host.engine_process
+    if process is None or process.open_files is None:
+        return unknown("dockerd's own process could not be looked at.")
+    if process.open_files < 65_536:
+        return warning(
+            f"dockerd may have only {process.open_files} files open.",
+            "systemctl edit docker: [Service] LimitNOFILE=1048576; until then as root"
+            " `prlimit --nofile=1048576 --pid $(cat /run/docker.pid)`",
+        )
+    return ok(f"dockerd may have {process.open_files} files open.")
 
 
 def engine_tasks(facts: Facts, settings: Settings) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, Verdict, failure, not_applicable, ok, unknown, warning
+from agent.planning.packages import install, upgrade
 from agent.planning.versions import version_of
 
 INSTANCES, WATCHES = "fs.inotify.max_user_instances", "fs.inotify.max_user_watches"
@@ -16,7 +17,6 @@ _GIB = 1024**3
 _FULL = 0.8  # of the connection table
 
 _LESS_CACHE = "docker builder prune --force --filter until=72h"
-_INSTALL = "apt-get install docker-compose-plugin"
 
 
 def compose(facts: Facts, settings: Settings) -> Finding:
@@ -25,9 +25,11 @@ def compose(facts: Facts, settings: Settings) -> Finding:
     Source: host-limits, preflight: compose.
     """
     found = version_of(facts.host.compose)
-    repair = "apt-get install --only-upgrade docker-compose-plugin"
+    repair = upgrade(facts, "docker-compose-plugin")
     if not facts.host.compose or found is None:
-        return failure("The Compose plugin is missing or does not tell its version.", _INSTALL)
+        return failure(
+            "The Compose plugin is missing or does not tell its version.", install(facts, "docker-compose-plugin")
+        )
     if found < (2, 24):
         return failure(f"Compose {facts.host.compose} is older than 2.24: the agent cannot use it.", repair)
     if found < (2, 40, 2):
@@ -48,11 +50,11 @@ def git(facts: Facts, settings: Settings) -> Finding:
     """
     found = version_of(facts.host.git)
     if not facts.host.git or found is None:
-        return failure("git is missing or does not tell its version.", "apt-get install git")
+        return failure("git is missing or does not tell its version.", install(facts, "git"))
     if found < (2, 50, 1):
         return warning(
             f"git {facts.host.git} is older than 2.50.1: it is safe only where its packagers have mended it.",
-            "apt-get update && apt-get install --only-upgrade git",
+            upgrade(facts, "git"),
         )
     return ok(f"git {facts.host.git}.")
 

@@ -14,13 +14,13 @@ from threading import Event, Lock
 import structlog
 
 from agent.config import Settings
-from agent.errors import AgentError
+from agent.errors import AgentError, OutsideError, RequestError
 from agent.model.facts import DoorFacts, Facts
 from agent.model.finding import Finding, Verdict
 from agent.planning import doctor as planning
 from agent.planning.doctor_host import SYSCTLS
 from agent.planning.edge import agent_hostname, container_name, probe_address
-from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Records
+from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Messenger, Records
 from agent.runtime.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,7 @@ class Doctor:
         instance: Instance,
         door: FrontDoor,
         records: Records | None = None,
+        slack: Messenger | None = None,
         told: Callable[[Examination], None] = lambda _: None,
         settle_s: float = _SETTLE_S,
     ) -> None:
@@ -76,6 +77,7 @@ class Doctor:
         self._instance = instance
         self._door = door
         self._records = records
+        self._slack = slack
         self._told = told
         self._settle_s = settle_s
         self._looking = Lock()  # several people who ask at once are answered one after the other
@@ -126,12 +128,25 @@ class Doctor:
     def _visited(self, settings: Settings) -> DoorFacts:
         name = agent_hostname(settings)
         secure = settings.scheme == "https"
+        team, refusal = self._slack_team()
         return DoorFacts(
             addresses=self._door.addresses(name),
             status=self._door.status(settings.url(name)),
             certificate_ends_at=self._door.certificate_ends_at(probe_address(settings), name) if secure else None,
+            slack_team=team,
+            slack_refusal=refusal,
             records_problem=self._records_problem(settings),
         )
+
+    def _slack_team(self) -> tuple[str | None, str]:
+        if self._slack is None or not self._slack.can_post:
+            return None, ""
+        try:
+            return self._slack.verify(), ""
+        except OutsideError:
+            return None, ""
+        except RequestError as error:
+            return "", error.message
 
     def _records_problem(self, settings: Settings) -> str | None:
         if settings.dns is None or self._records is None:

@@ -49,6 +49,17 @@ class FrontDoor(Protocol):
     def certificate_ends_at(self, address: tuple[str, int], name: str) -> datetime | None: ...
 
 
+class Messenger(Protocol):
+    """Slack, where the settings name one with a bot token."""
+
+    @property
+    def can_post(self) -> bool: ...
+
+    def verify(self) -> str:
+        """The workspace of the bot token. RequestError when it is not taken, OutsideError when nobody answers."""
+        ...
+
+
 class Records(Protocol):
     def look(self) -> DnsLook:
         """What is wanted and observed in DNS; raises what forbids to look."""

@@ -137,5 +137,5 @@ def test_the_agent_looks_at_its_host_when_asked_and_sums_it_up_for_monitoring(th
     found = theatre.agent.ask("/doctor")
 
     verdicts = {one["check"]: one["verdict"] for one in found["findings"]}
-    assert {verdicts[name] for name in ("traefik", "ports", "engine-limits")} == {"ok"}
+    assert {verdicts[name] for name in ("traefik", "ports", "engine-limits", "slack")} == {"ok"}
     assert theatre.agent.ask("/health")["doctor"]["summary"] == found["summary"]

@@ -62,6 +62,7 @@ class Slackd:
 
     def __init__(self, *, token: str = TOKEN, now: Callable[[], float] = time.monotonic) -> None:
         self.token = token
+        self.team = "T0TEAM"
         self.now = now
         self.messages: list[Message] = []
         self.calls: list[tuple[str, dict[str, Any], int]] = []  # path, body, status
@@ -202,6 +203,11 @@ class Slackd:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 body = json.loads(raw or b"{}")
                 path = urlsplit(self.path).path
+                if path == "/api/auth.test":  # no message: it neither counts nor uses up a misbehaviour
+                    good = self.headers.get("Authorization", "") == f"Bearer {slackd.token}"
+                    said = {"ok": True, "team_id": slackd.team} if good else {"ok": False, "error": "invalid_auth"}
+                    self._answer(200, json.dumps(said), "application/json")
+                    return
                 with slackd._lock:
                     fault = slackd.misbehave.pop(0) if slackd.misbehave else None
                 if fault is None or (fault.status == 200 and not fault.page):

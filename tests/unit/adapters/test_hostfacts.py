@@ -49,9 +49,11 @@ def test_everything_is_read_from_where_the_kernel_writes_it(tmp_path: Path) -> N
     write(tmp_path, "proc/7/comm", "docker-proxy\n")
     write(tmp_path, "proc/42/comm", "dockerd\n")
     write(tmp_path, "proc/42/oom_score_adj", "-500\n")
+    write(tmp_path, "proc/42/limits", "Limit Soft Limit\nMax open files            20000         30000      files\n")
     write(tmp_path, "proc/42/cgroup", "0::/system.slice/docker.service\n")
     write(tmp_path, "sys/fs/cgroup/system.slice/docker.service/pids.max", "4915\n")
     write(tmp_path, "run/docker.pid", "42")
+    write(tmp_path, "usr/bin/dnf", "")
     write(tmp_path, "etc/docker/daemon.json", '{"log-opts": {"max-size": "10m"}}')
 
     found = gathered(tmp_path)
@@ -61,7 +63,8 @@ def test_everything_is_read_from_where_the_kernel_writes_it(tmp_path: Path) -> N
     assert found.listening == {80, 443}
     assert found.networks == ("172.31.16.0/20",)
     assert found.docker_proxies == 1
-    assert found.engine_process == EngineProcess(-500, "4915")
+    assert found.packager == "dnf"
+    assert found.engine_process == EngineProcess(-500, 20_000, "4915")
     assert found.log_options == {"max-size": "10m"}
     [disk] = found.disks
     usage = shutil.disk_usage(tmp_path)
@@ -73,7 +76,7 @@ def test_the_control_group_of_the_first_version_is_found_too(tmp_path: Path) -> 
     write(tmp_path, "proc/42/oom_score_adj", "0\n")
     write(tmp_path, "proc/42/cgroup", "9:pids:/system.slice/docker.service\n1:name=systemd:/x:y\n")
     write(tmp_path, "sys/fs/cgroup/pids/system.slice/docker.service/pids.max", "max\n")
-    assert gathered(tmp_path).engine_process == EngineProcess(0, "max")
+    assert gathered(tmp_path).engine_process == EngineProcess(0, None, "max")
 
 
 def test_a_host_that_tells_nothing_is_no_error(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
-"""A response_url comes from outside: it is used on Slack's own host and nowhere else."""
+"""A response_url comes from outside: it is used on Slack's own host and nowhere else. And whose the bot token is."""
+
+from pathlib import Path
 
 import pytest
 
-from agent.adapters.slack import is_allowed
+from agent import config
+from agent.adapters.slack import Slack, SlackRefused, is_allowed
+from agent.errors import OutsideError
+from tests.support.slackd import TOKEN, Slackd
 
 HOSTS = ("hooks.slack.com", "slack.example:8443", "127.0.0.1:9999")
 
@@ -51,3 +56,24 @@ def test_slacks_own_urls_are_used(url):
 )
 def test_any_other_is_not(url):
     assert not is_allowed(url, HOSTS)
+
+
+def slack_with(token: str, api_url: str, directory: Path) -> Slack:
+    (directory / "token").touch(0o600)
+    (directory / "token").write_text(token)
+    text = f"""
+        domain = "staging.example.com"
+        projects.shop.remote = "/srv/shop"
+        slack = {{ team = "T0TEAM", signing_secret_file = "token", bot_token_file = "token", api_url = "{api_url}" }}
+    """
+    settings = config.parse(text, directory)
+    return Slack(lambda: settings)
+
+
+def test_a_bot_token_is_of_a_workspace_or_is_not_taken(tmp_path):
+    with Slackd() as slackd:
+        assert slack_with(TOKEN, slackd.api_url, tmp_path).verify() == "T0TEAM"
+        with pytest.raises(SlackRefused, match="invalid_auth"):
+            slack_with("xoxb-of-yesterday", slackd.api_url, tmp_path).verify()
+    with pytest.raises(OutsideError):
+        slack_with(TOKEN, slackd.api_url, tmp_path).verify()

@@ -44,7 +44,7 @@ HEALTHY = Facts(
         networks=("172.31.16.0/20",),
         listening=frozenset({80, 443}),
         docker_proxies=4,
-        engine_process=EngineProcess(-500, "max"),
+        engine_process=EngineProcess(-500, 1_048_576, "max"),
         is_clock_synchronised=True,
         git="2.50.1",
         compose="5.2.0",
@@ -77,7 +77,11 @@ HEALTHY = Facts(
         is_spot=True,
     ),
     door=DoorFacts(
-        addresses=("203.0.113.10",), status=404, certificate_ends_at=NOW + timedelta(days=60), records_problem=""
+        addresses=("203.0.113.10",),
+        slack_team="T0123ABCD",
+        status=404,
+        certificate_ends_at=NOW + timedelta(days=60),
+        records_problem="",
     ),
 )
 
@@ -121,6 +125,7 @@ FINE = {
     "registry-mirror": "Docker Hub is pulled from through https://mirror.gcr.io/.",
     "docker-proxy": "4 programs serve published ports.",
     "engine-oom": "Without memory the kernel ends a container before dockerd.",
+    "engine-files": "dockerd may have 1048576 files open.",
     "engine-tasks": "systemd does not limit dockerd's processes and threads.",
     "inotify-instances": f"8192 programs may watch files ({INSTANCES}).",
     "inotify-watches": f"1048576 files may be watched ({WATCHES}).",
@@ -143,6 +148,7 @@ FINE = {
     "dns-records": "The records are as they should be.",
     "certificate": "The certificate is good until 2026-03-06.",
     "front-door": "https://butai.staging.example.com answers.",
+    "slack": "Slack takes the bot token.",
 }
 
 W, F, U, N = Verdict.WARNING, Verdict.FAILURE, Verdict.UNKNOWN, Verdict.NOT_APPLICABLE
@@ -154,8 +160,8 @@ OTHER_POOL = "another `docker.address_pool` in the settings, then restart the ag
 CMDLINE = "cgroup_enable=memory swapaccount=1 on the kernel's command line, then reboot"
 RENEW = "renew it, and put the new pair where `traefik.certificate_file` and `traefik.key_file` say"
 SLEEP = "butai sleep BRANCH for what nobody uses now, or a larger instance"
-UPGRADE = "apt-get install --only-upgrade docker-ce containerd.io"
-UPGRADE_COMPOSE = "apt-get install --only-upgrade docker-compose-plugin"
+UPGRADE = "apt-get update && apt-get install --only-upgrade docker-ce containerd.io"
+UPGRADE_COMPOSE = "apt-get update && apt-get install --only-upgrade docker-compose-plugin"
 START = "systemctl start docker"
 OLD_COMPOSE = (
     "Compose 2.26.1-4 is older than 2.40.2, which mended CVE-2025-62725 (remote `include`);"
@@ -168,6 +174,11 @@ BOUND_CACHE = (
 )
 SPARE_ENGINE = (
     "systemctl edit docker: [Service] OOMScoreAdjust=-500; until then as root `choom -n -500 -p $(cat /run/docker.pid)`"
+)
+TOKEN = "the token of the app's page at api.slack.com into the file of the settings"
+MORE_FILES = (
+    "systemctl edit docker: [Service] LimitNOFILE=1048576; until then as root"
+    " `prlimit --nofile=1048576 --pid $(cat /run/docker.pid)`"
 )
 MAKE_SWAP = (
     "fallocate -l 4G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile"
@@ -198,7 +209,7 @@ CASES: tuple[Case, ...] = (
         host(compose=None),
         F,
         "The Compose plugin is missing or does not tell its version.",
-        "apt-get install docker-compose-plugin",
+        "apt-get update && apt-get install docker-compose-plugin",
     ),
     (
         "compose",
@@ -221,7 +232,7 @@ CASES: tuple[Case, ...] = (
         "Compose v2.40.3 is older than 5.2.0, which is recommended.",
         UPGRADE_COMPOSE,
     ),
-    ("git", host(git=None), F, "git is missing or does not tell its version.", "apt-get install git"),
+    ("git", host(git=None), F, "git is missing or does not tell its version.", "apt-get update && apt-get install git"),
     (
         "git",
         host(git="2.39.5"),
@@ -360,7 +371,7 @@ CASES: tuple[Case, ...] = (
     ("engine-oom", host(engine_process=None), U, "dockerd's own process could not be looked at.", ""),
     (
         "engine-tasks",
-        host(engine_process=EngineProcess(-500, "4915")),
+        host(engine_process=EngineProcess(-500, tasks_max="4915")),
         W,
         "systemd allows dockerd 4915 processes and threads.",
         "systemctl set-property docker.service TasksMax=infinity",
@@ -371,6 +382,35 @@ CASES: tuple[Case, ...] = (
         N,
         "dockerd is no service of systemd here, or cannot be looked at.",
         "",
+    ),
+    (
+        "engine-files",
+        host(engine_process=EngineProcess(-500, 20_000)),
+        W,
+        "dockerd may have only 20000 files open.",
+        MORE_FILES,
+    ),
+    ("engine-files", host(engine_process=EngineProcess(-500)), U, "dockerd's own process could not be looked at.", ""),
+    (
+        "slack",
+        door(slack_team="", slack_refusal="Slack refuses: invalid_auth."),
+        F,
+        "Slack refuses: invalid_auth.",
+        f"{TOKEN}, then `systemctl restart butai`",
+    ),
+    (
+        "slack",
+        door(slack_team="T9"),
+        F,
+        "The bot token is of the workspace T9, not of T0123ABCD.",
+        TOKEN,
+    ),
+    (
+        "slack",
+        door(slack_team=None),
+        U,
+        "The bot token is tried by the agent, and Slack must answer.",
+        "butai doctor, not as root",
     ),
     (
         "inotify-instances",
@@ -620,10 +660,11 @@ CASES: tuple[Case, ...] = (
 def settings_fixture(tmp_path_factory: pytest.TempPathFactory) -> config.Settings:
     """With a certificate and records: else some checks would have nothing to look at."""
     base = tmp_path_factory.mktemp("settings")
-    for name in ("wildcard.crt", "wildcard.key"):
+    for name in ("wildcard.crt", "wildcard.key", "slack"):
         (base / name).touch(0o600)
-        (base / name).write_text("x")
+        (base / name).write_text("0123456789")
     more = '[traefik]\ncertificate_file = "wildcard.crt"\nkey_file = "wildcard.key"\n[dns]\nzone = "Z0123456789ABC"\n'
+    more += '[slack]\nteam = "T0123ABCD"\nsigning_secret_file = "slack"\nbot_token_file = "slack"\n'
     return config.parse(SETTINGS + more, base)
 
 
@@ -680,11 +721,16 @@ def test_what_the_settings_do_not_ask_for_does_not_apply(tmp_path: Path) -> None
     plain = config.parse(SETTINGS.replace("staging.example.com", "stage.localhost"), tmp_path)
     found = examined(HEALTHY, plain)
     absent = {name for name, finding in found.items() if finding.verdict is Verdict.NOT_APPLICABLE}
-    assert absent == {"dns", "dns-records", "certificate", "front-door"}
+    assert absent == {"dns", "dns-records", "certificate", "front-door", "slack"}
     assert examined(instance(role=""), plain)["instance-role"].verdict is Verdict.OK
     foreign = '[traefik]\nmanaged = false\ndirectory = "/etc/traefik"\nagent_url = "http://127.0.0.1:8480"\n'
     found = examined(engine(edge=None), config.parse(SETTINGS + foreign, tmp_path))
     assert (found["traefik"].verdict, found["ports"].verdict) == (Verdict.NOT_APPLICABLE, Verdict.OK)
+
+
+def test_a_repair_calls_the_manager_of_packages_that_the_host_has(settings: config.Settings) -> None:
+    found = examined(replace(engine(version="26.1.5"), host=replace(HEALTHY.host, packager="dnf", git=None)), settings)
+    assert (found["git"].repair, found["engine"].repair) == ("dnf install git", "dnf upgrade docker containerd")
 
 
 def test_logs_with_a_limit_may_be_of_any_driver(settings: config.Settings) -> None:
@@ -700,7 +746,7 @@ def test_only_limits_of_the_kernel_are_raised_and_none_is_lowered(settings: conf
 
 def test_the_summary_names_what_to_look_at(settings: config.Settings) -> None:
     findings = doctor.examine(host(git="2.39.5", swap_bytes=0, compose=None, firewall=None), settings)
-    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 2 unknown, 31 ok"
+    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 2 unknown, 33 ok"
     assert doctor.worst(findings) is Verdict.FAILURE
 
 

@@ -84,7 +84,7 @@ class Instance:
 
 
 class House:
-    def __init__(self, text: str, directory: Path) -> None:
+    def __init__(self, text: str, directory: Path, slack: Messenger | None = None) -> None:
         self.world = World()
         self.told: list[str] = []
         self.heard = Event()
@@ -98,6 +98,7 @@ class House:
             instance=Instance(self.world),
             door=self.world,
             records=self.world,
+            slack=slack,
             told=self.hear,
             settle_s=0,
         )
@@ -175,3 +176,34 @@ def test_the_agent_looks_by_itself_and_a_mistake_of_ours_does_not_end_it(
     thread.join(10)
     assert not thread.is_alive()
     assert house.world.mistakes == 0
+
+
+@dataclass
+class Messenger:
+    answer: str | Exception
+    can_post: bool = True
+
+    def verify(self) -> str:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("messenger", "verdict"),
+    [
+        (Messenger("T0123ABCD"), Verdict.OK),
+        (Messenger("T9"), Verdict.FAILURE),
+        (Messenger(RequestError("Slack refuses: invalid_auth.")), Verdict.FAILURE),
+        (Messenger(OutsideError("Slack does not answer.")), Verdict.UNKNOWN),
+        (None, Verdict.UNKNOWN),
+    ],
+)
+def test_the_bot_token_is_tried_where_there_is_one(
+    tmp_path: Path, messenger: Messenger | None, verdict: Verdict
+) -> None:
+    (tmp_path / "token").touch(0o600)
+    (tmp_path / "token").write_text("xoxb-0123456789")
+    slack = '[slack]\nteam = "T0123ABCD"\nsigning_secret_file = "token"\nbot_token_file = "token"\n'
+    house = House(SETTINGS + slack, tmp_path, messenger)
+    assert house.says("slack")[0] is verdict
