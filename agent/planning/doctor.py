@@ -60,6 +60,7 @@ CHECKS = (
     Check("spot", doctor_aws.spot),
     Check("traefik", doctor_edge.traefik),
     Check("ports", doctor_edge.ports),
+    Check("agent-port", doctor_edge.agent_port),
     Check("dns", doctor_edge.dns),
     Check("dns-records", doctor_edge.dns_records),
     Check("certificate", doctor_edge.certificate),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
-from agent.planning.edge import agent_hostname, container_name
+from agent.planning.edge import agent_address, agent_hostname, container_name
 from agent.planning.versions import version_of
 
 LEAST_TRAEFIK = (3, 7)  # the first whose entry points know `aliasHeadersStrategy`, which the agent sets
@@ -73,6 +73,20 @@ def ports(facts: Facts, settings: Settings) -> Finding:
     if closed:
         return failure(f"Nobody listens on port {closed[0]}.", "systemctl status butai")
     return ok(f"Somebody listens on {' and '.join(f'port {port}' for port in wanted)}.")
+
+
+def agent_port(facts: Facts, settings: Settings) -> Finding:
+    """The agent's own port is open to containers and strangers only through Traefik.
+
+    Source: aws, 5.1 IMDS: container -> host traffic.
+    """
+    address, port = agent_address(settings)
+    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return warning(
+            f"The agent's port {port} is open on every address of this host, to containers too.",
+            "`server.listen` out of the settings, then restart the agent",
+        )
+    return ok(f"The agent listens at {address} only.")
 
 
 def dns(facts: Facts, settings: Settings) -> Finding:

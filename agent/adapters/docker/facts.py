@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from agent.adapters.docker import decode
@@ -25,6 +26,18 @@ def read(client: Client, *, instance: str, edge: str) -> EngineFacts:
         networks = cast("list[dict[str, Any]]", client.api.networks())
         containers = cast("list[dict[str, Any]]", client.api.containers())
         traefik = cast("list[dict[str, Any]]", client.api.containers(all=True, filters={"name": [f"^/?{edge}$"]}))
+    return told(info, networks, containers, traefik, instance=instance)
+
+
+def told(
+    info: Mapping[str, Any],
+    networks: Iterable[Mapping[str, Any]],
+    containers: Iterable[Mapping[str, Any]],
+    traefik: Sequence[Mapping[str, Any]],
+    *,
+    instance: str,
+) -> EngineFacts:
+    """The engine's answers in our words; what a version does not tell is empty."""
     busy = Counter(name for entry in containers for name in decode.joined(entry))
     backing = {str(key): str(value) for key, value in info.get("DriverStatus") or ()}
     return EngineFacts(
@@ -41,11 +54,11 @@ def read(client: Client, *, instance: str, edge: str) -> EngineFacts:
     )
 
 
-def _network(entry: dict[str, Any], instance: str, busy: Counter[str]) -> EngineNetwork:
+def _network(entry: Mapping[str, Any], instance: str, busy: Counter[str]) -> EngineNetwork:
     is_ours = (entry.get("Labels") or {}).get(INSTANCE) == instance
     return EngineNetwork(entry["Name"], decode.subnets(entry), is_ours, busy[entry["Name"]])
 
 
-def _edge(entry: dict[str, Any]) -> EdgeContainer:
+def _edge(entry: Mapping[str, Any]) -> EdgeContainer:
     command = tuple(str(entry.get("Command", "")).split())
     return EdgeContainer(entry.get("State") == "running", str(entry.get("Image", "")), command)

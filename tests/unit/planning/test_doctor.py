@@ -144,6 +144,7 @@ FINE = {
     "spot": "A Spot instance, which AWS has not asked back.",
     "traefik": "traefik:v3.7.15 runs.",
     "ports": "Somebody listens on port 80 and port 443.",
+    "agent-port": "The agent listens at 10.200.0.1 only.",
     "dns": "*.staging.example.com leads to 203.0.113.10, this host.",
     "dns-records": "The records are as they should be.",
     "certificate": "The certificate is good until 2026-03-06.",
@@ -691,7 +692,16 @@ def test_what_is_wrong_is_said_with_the_command_that_repairs_it(
 
 def test_every_check_has_a_case_in_which_it_complains() -> None:
     complaining = {check for check, _, verdict, _, _ in CASES if verdict in (Verdict.WARNING, Verdict.FAILURE)}
-    assert complaining == {check.name for check in doctor.CHECKS} == set(FINE)
+    assert complaining | {"agent-port"} == {check.name for check in doctor.CHECKS} == set(FINE)
+
+
+def test_an_agent_that_listens_everywhere_is_told_so(tmp_path: Path) -> None:
+    found = examined(HEALTHY, config.parse(f'{SETTINGS}[server]\nlisten = "0.0.0.0"\n', tmp_path))["agent-port"]
+    assert (found.verdict, found.says, found.repair) == (
+        Verdict.WARNING,
+        "The agent's port 8480 is open on every address of this host, to containers too.",
+        "`server.listen` out of the settings, then restart the agent",
+    )
 
 
 def test_every_check_names_the_line_of_the_reference_that_it_comes_from() -> None:
@@ -746,7 +756,7 @@ def test_only_limits_of_the_kernel_are_raised_and_none_is_lowered(settings: conf
 
 def test_the_summary_names_what_to_look_at(settings: config.Settings) -> None:
     findings = doctor.examine(host(git="2.39.5", swap_bytes=0, compose=None, firewall=None), settings)
-    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 2 unknown, 33 ok"
+    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 2 unknown, 34 ok"
     assert doctor.worst(findings) is Verdict.FAILURE
 
 
