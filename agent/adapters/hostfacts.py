@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -154,7 +155,9 @@ def _is_clock_synchronised() -> bool | None:
 
 
 def _builder(docker_host: str) -> tuple[str, ...] | None:
-    said = _said("docker", "buildx", "inspect", "default", DOCKER_HOST=docker_host)
+    """Buildx writes down when it was used, for which a service has no home."""
+    with tempfile.TemporaryDirectory(prefix="butai-") as folder:
+        said = _said("docker", "buildx", "inspect", "default", DOCKER_HOST=docker_host, BUILDX_CONFIG=folder)
     return None if said is None else tuple(said.splitlines())
 
 

@@ -42,7 +42,7 @@ def list_(session: Session, *, project: str | None, as_json: bool) -> None:
         render.table(("BRANCH", "PROJECT", "SERVICES", "LAST", "URL", "SUMMARY"), rows)
     else:
         render.tell("Nothing is on stage. Begin with `butai deploy BRANCH`.")
-    doctor = session.client.get("/health")["doctor"]
+    doctor = session.client.get("/health").get("doctor")  # an agent that was not restarted yet has none
     if doctor and doctor["verdict"] == "failure":
         render.complaint("host", f"{doctor['summary']}; see `butai doctor`")
 

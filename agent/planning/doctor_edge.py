@@ -41,10 +41,10 @@ def traefik(facts: Facts, settings: Settings) -> Finding:
     if facts.engine is None:
         return unknown("Docker Engine does not answer.", "systemctl start docker")
     name, edge = container_name(settings), facts.engine.edge
-    if edge is None or not edge.is_running:
-        state = "There is no container" if edge is None else "The container"
-        end = f" {name}." if edge is None else f" {name} does not run."
-        return failure(f"{state}{end}", f"systemctl status butai; docker logs {name}")
+    if edge is None:
+        return failure(f"There is no container {name}.", "systemctl status butai")
+    if not edge.is_running:
+        return failure(f"The container {name} does not run.", f"docker logs {name}")
     if any(word.startswith("--providers.docker") for word in edge.command):
         return failure(f"{name} reads labels of containers.", "systemctl restart butai")
     found = version_of(edge.image.rpartition(":")[2])
@@ -61,15 +61,14 @@ def ports(facts: Facts, settings: Settings) -> Finding:
     wanted = [settings.traefik.http_port]
     if settings.scheme == "https":
         wanted.append(settings.traefik.https_port)
-    closed = [port for port in wanted if port not in facts.host.listening]
+    taken = [port for port in wanted if port in facts.host.listening]
     runs = facts.engine is not None and facts.engine.edge is not None and facts.engine.edge.is_running
-    if settings.traefik.managed and not runs:
-        taken = [port for port in wanted if port in facts.host.listening]
-        if taken:
-            return failure(
-                f"Port {taken[0]} is taken by another program, and Traefik does not run.",
-                f"ss -ltnp 'sport = :{taken[0]}'",
-            )
+    if taken and settings.traefik.managed and not runs:
+        return failure(
+            f"Port {taken[0]} is taken by another program, and Traefik does not run.",
+            f"ss -ltnp 'sport = :{taken[0]}'",
+        )
+    closed = [port for port in wanted if port not in taken]
     if closed:
         return failure(f"Nobody listens on port {closed[0]}.", "systemctl status butai")
     return ok(f"Somebody listens on {' and '.join(f'port {port}' for port in wanted)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
+from agent.adapters import sysctl
 from agent.cli.main import butai
+from agent.errors import RequestError
 from agent.planning.doctor import CHECKS
 from agent.web.api import document
 
@@ -52,6 +55,18 @@ def test_they_are_printed_for_people_with_a_summary_at_the_end(path: Path) -> No
     assert {line.split()[1] for line in lines if line and not line.startswith(" ")} == {one.name for one in CHECKS}
     assert "traefik" in summary
     assert result.exit_code == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise limits")
+def test_the_kernel_itself_takes_what_is_raised(tmp_path: Path) -> None:
+    """To the value that it has: nothing on this machine changes, and what would is written beside it."""
+    (tmp_path / "proc").symlink_to("/proc")
+    limit = int(Path("/proc/sys/kernel/pid_max").read_text())
+    sysctl.raise_to({"kernel.pid_max": limit}, root=tmp_path)
+    assert int(Path("/proc/sys/kernel/pid_max").read_text()) == limit
+    assert f"kernel.pid_max = {limit}" in (tmp_path / sysctl.FILE).read_text()
+    with pytest.raises(RequestError):
+        sysctl.raise_to({"kernel.there_is_no_such_limit": 1}, root=tmp_path)
 
 
 def doctor(path: Path, *options: str) -> Result:

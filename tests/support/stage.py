@@ -25,6 +25,7 @@ from agent.runtime.operations import Operations
 from agent.store import Store
 from agent.web.deps import Deps
 from tests.support.blank import open_store
+from tests.support.fakes_api import FakeDoctor
 from tests.support.oneapp import client_of
 from tests.support.signed import SIGNING_SECRET, WEBHOOK_SECRET, Answer, Headers, SlackPerson
 from tests.support.slackd import TOKEN, Slackd
@@ -207,6 +208,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         dns=cast("DnsKeeper", None),
         lender=cast("Lender", None),
         doctor=cast("Doctor", None),
+        doctor=cast("Doctor", FakeDoctor()),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

@@ -562,14 +562,14 @@ CASES: tuple[Case, ...] = (
         engine(edge=None),
         F,
         "There is no container butai--traefik.",
-        "systemctl status butai; docker logs butai--traefik",
+        AGENT,
     ),
     (
         "traefik",
         engine(edge=EdgeContainer(False, "traefik:v3.7.15")),
         F,
         "The container butai--traefik does not run.",
-        "systemctl status butai; docker logs butai--traefik",
+        "docker logs butai--traefik",
     ),
     (
         "traefik",
