@@ -207,7 +207,6 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         edits=cast("Edits", None),
         dns=cast("DnsKeeper", None),
         lender=cast("Lender", None),
-        doctor=cast("Doctor", None),
         doctor=cast("Doctor", FakeDoctor()),
     )
     client = client_of(deps)
