@@ -16,6 +16,6 @@ class Event:
     at: datetime
     kind: str
     slug: str  # "" when it is about no environment
-    caller: str  # "slack:U012", "unix:anna", "push", "agent"
+    caller: str  # "slack:U012", "unix:anna", "unix:staging/anna" by a key of `ssh-gate`, "push", "agent"
     text: str
     data: Mapping[str, Any] = field(default_factory=dict)

@@ -325,6 +325,11 @@ class Edits:
         """What `git apply` takes."""
         return self._git.patch(self._existing(slug).project, edit)
 
+    def worktree(self, slug: Slug) -> tuple[Path, bool]:
+        """Where the files of an environment are on this host, and whether what is saved there counts now."""
+        environment = self._existing(slug)
+        return self._git.checkout_dir(environment.project, slug), self._takes_edits(environment)
+
     def restore(self, slug: Slug, edit_id: str, *, caller: str) -> str:
         """Put the files of an edit back into the worktree, as an edit by the caller; in a sentence, what comes of it.
 

@@ -16,14 +16,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from agent.errors import RequestError
 from agent.model.deployment import Deployment, Phase
-from agent.model.names import Slug
 from agent.runtime.operations import Accepted, Operations
-from agent.web import api_dns, views
+from agent.web import api_dns, api_inside, views
 from agent.web.arguments import Arguments
 from agent.web.deps import Deps, caller
 from agent.web.longpoll import MAX_WAIT_S, wait_for
+from agent.web.lookup import existing, missing, slug_of
 
 PREFIX = "/api/v1"
 PHASES = tuple(str(phase) for phase in Phase)
@@ -41,6 +40,7 @@ def blueprint(deps: Deps) -> Blueprint:
     _add_looks_inside(routes, deps)
     _add_history(routes, deps)
     _add_edits(routes, deps)
+    api_inside.add(routes, deps)
     api_dns.add(routes, deps)
     return routes
 
@@ -85,7 +85,7 @@ def _add_host(routes: Blueprint, deps: Deps) -> None:
         near, limit = given.text("near"), given.whole("limit", 100, low=1, high=1000)
         given.check()
         if name not in deps.settings().projects:
-            raise _missing("project", name, hint=f"Projects: {', '.join(sorted(deps.settings().projects))}.")
+            raise missing("project", name, hint=f"Projects: {', '.join(sorted(deps.settings().projects))}.")
         pairs = deps.operations.branches(name, near=near)[:limit]
         return {"branches": [{"project": project, "branch": branch} for project, branch in pairs]}, HTTPStatus.OK
 
@@ -119,11 +119,11 @@ def _add_environments(routes: Blueprint, deps: Deps) -> None:
 
     @routes.get("/environments/<slug>")
     def show(slug: str) -> Answer:
-        return views.shown(deps.inspector.show(_slug(slug))), HTTPStatus.OK
+        return views.shown(deps.inspector.show(slug_of(slug))), HTTPStatus.OK
 
     @routes.delete("/environments/<slug>")
     def destroy(slug: str) -> Answer:
-        return _accepted(deps.operations.destroy(_existing(deps, slug), caller=caller()))
+        return _accepted(deps.operations.destroy(existing(deps, slug), caller=caller()))
 
     wishes = {
         "redeploy": Operations.redeploy,
@@ -134,7 +134,7 @@ def _add_environments(routes: Blueprint, deps: Deps) -> None:
     }
 
     def wish(slug: str, verb: str) -> Answer:
-        return _accepted(wishes[verb](deps.operations, _existing(deps, slug), caller=caller()))
+        return _accepted(wishes[verb](deps.operations, existing(deps, slug), caller=caller()))
 
     for verb in wishes:
         path = f"/environments/<slug>/{verb}"
@@ -144,11 +144,11 @@ def _add_environments(routes: Blueprint, deps: Deps) -> None:
 def _add_looks_inside(routes: Blueprint, deps: Deps) -> None:
     @routes.get("/environments/<slug>/plan")
     def plan(slug: str) -> Answer:
-        return views.plan(deps.inspector.plan(_slug(slug))), HTTPStatus.OK
+        return views.plan(deps.inspector.plan(slug_of(slug))), HTTPStatus.OK
 
     @routes.get("/environments/<slug>/containers")
     def containers(slug: str) -> Answer:
-        found = deps.inspector.containers(_slug(slug))
+        found = deps.inspector.containers(slug_of(slug))
         return {"containers": [views.container(one) for one in found]}, HTTPStatus.OK
 
     @routes.get("/environments/<slug>/logs")
@@ -159,32 +159,8 @@ def _add_looks_inside(routes: Blueprint, deps: Deps) -> None:
         given.check()
         # Asked before the answer begins: afterwards an error could only cut the stream.
         read = deps.inspector.follow if follow else deps.inspector.logs
-        lines = read(_slug(slug), service=service, tail=tail)
+        lines = read(slug_of(slug), service=service, tail=tail)
         return Response(_log_lines(iter(lines)), content_type="application/x-ndjson")
-
-    @routes.post("/environments/<slug>/exec")
-    def exec_(slug: str) -> Answer:
-        given = Arguments.of_body(request, required=False)
-        service, command = given.text("service"), given.texts("command", ["sh"])
-        given.check()
-        container = deps.inspector.container(_slug(slug), service)
-        if not container.running:
-            raise RequestError(
-                f"Service `{container.service}` of {slug} does not run: it is {container.state}.",
-                hint=f"See `butai logs {slug} {container.service}`, or wake it with `butai wake {slug}`.",
-                code="not-running",
-                http_status=HTTPStatus.CONFLICT,
-            )
-        # The program only: arguments may hold secrets, and events are for everybody's eyes.
-        text = f"opened {command[0][:60]!a} in {container.service}"
-        deps.store.events.add("exec", slug=slug, caller=caller(), text=text, now=deps.clock.now())
-        body = {
-            "container": container.id,
-            "name": container.name,
-            "service": container.service,
-            "docker_host": deps.settings().docker.host,
-        }
-        return body, HTTPStatus.OK
 
 
 def _add_history(routes: Blueprint, deps: Deps) -> None:
@@ -193,7 +169,7 @@ def _add_history(routes: Blueprint, deps: Deps) -> None:
         given = Arguments.of_query(request)
         limit = given.whole("limit", 20, low=1, high=100)
         given.check()
-        found = deps.store.deployments.history(_existing(deps, slug), limit)
+        found = deps.store.deployments.history(existing(deps, slug), limit)
         return {"deployments": [views.deployment(one) for one in found]}, HTTPStatus.OK
 
     @routes.get("/deployments/<number>")
@@ -243,20 +219,18 @@ def _add_edits(routes: Blueprint, deps: Deps) -> None:
         given = Arguments.of_query(request)
         limit = given.whole("limit", 20, low=1, high=1000)
         given.check()
-        return {
-            "edits": [views.edit(one) for one in deps.edits.kept(_existing(deps, slug), limit=limit)]
-        }, HTTPStatus.OK
+        return {"edits": [views.edit(one) for one in deps.edits.kept(existing(deps, slug), limit=limit)]}, HTTPStatus.OK
 
     @routes.get("/environments/<slug>/edits/<edit>")
     def edit(slug: str, edit: str) -> Answer:
-        found = deps.edits.find(_existing(deps, slug), edit)
+        found = deps.edits.find(existing(deps, slug), edit)
         # Patches hold bytes of any kind; what is no UTF-8 arrives as lone surrogates, so that nothing is lost.
-        patch = deps.edits.patch(_slug(slug), found).decode(errors="surrogateescape")
+        patch = deps.edits.patch(slug_of(slug), found).decode(errors="surrogateescape")
         return {**views.edit(found), "patch": patch}, HTTPStatus.OK
 
     @routes.post("/environments/<slug>/edits/<edit>/restore")
     def restore(slug: str, edit: str) -> Answer:
-        return {"text": deps.edits.restore(_existing(deps, slug), edit, caller=caller())}, HTTPStatus.ACCEPTED
+        return {"text": deps.edits.restore(existing(deps, slug), edit, caller=caller())}, HTTPStatus.ACCEPTED
 
 
 def _accepted(answer: Accepted) -> Answer:
@@ -273,30 +247,9 @@ def _log_lines(lines: Iterator[tuple[str, str]]) -> Iterator[str]:
             lines.close()
 
 
-def _slug(text: str) -> Slug:
-    try:
-        return Slug(text)
-    except ValueError as error:
-        raise _missing("environment", text, hint="See `butai list`.") from error
-
-
-def _existing(deps: Deps, text: str) -> Slug:
-    """A slug that is taken now: only `find` may mistake it for the branch of another environment."""
-    slug = _slug(text)
-    if deps.store.environments.get(slug) is None:
-        raise _missing("environment", text, hint="See `butai list`.")
-    return slug
-
-
 def _deployment(deps: Deps, number: str) -> Deployment:
     # Not Flask's int converter: it answers 500 to 5,000 digits, and SQLite holds 63 bits.
     found = deps.store.deployments.get(int(number)) if _NUMBER.fullmatch(number) else None
     if found is None:
-        raise _missing("deployment", number, hint="See `butai show BRANCH` for the last ones.")
+        raise missing("deployment", number, hint="See `butai show BRANCH` for the last ones.")
     return found
-
-
-def _missing(what: str, name: str, *, hint: str) -> RequestError:
-    return RequestError(
-        f"No {what} `{name[:100]}`.", hint=hint, code=f"no-such-{what}", http_status=HTTPStatus.NOT_FOUND
-    )

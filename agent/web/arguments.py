@@ -87,6 +87,23 @@ class Arguments:
             return default
         return int(str(value))
 
+    def number(self, name: str, *, low: int, high: int) -> int:
+        """A whole number of a JSON body; it must be there."""
+        value = self._take(name, required=True)
+        if value is None:
+            return low
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            self._problems.append(f"`{name}` must be a whole number from {low} to {high}")
+            return low
+        return value
+
+    def yes(self, name: str) -> bool:
+        """`true` or `false` of a JSON body; false when absent."""
+        value = self._take(name)
+        if value is not None and not isinstance(value, bool):
+            self._problems.append(f"`{name}` must be true or false")
+        return value is True
+
     def seconds(self, name: str, *, high: float) -> float:
         """A duration in the query string, 0 when absent."""
         value = self._take(name)

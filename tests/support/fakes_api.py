@@ -98,6 +98,9 @@ class FakeEdits:
     def patch(self, slug: Slug, edit: Edit) -> bytes:
         return PATCH
 
+    def worktree(self, slug: Slug) -> tuple[Path, bool]:
+        return Path("/var/lib/butai/checkouts") / slug, slug == "main"
+
     def restore(self, slug: Slug, edit_id: str, *, caller: str) -> str:
         self.find(slug, edit_id)
         self.restored.append((slug, edit_id, caller))

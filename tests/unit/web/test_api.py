@@ -230,3 +230,32 @@ def test_quiet_moments_of_a_followed_log_are_empty_lines(house: House, client: F
     house.inspector.live.put(None)
     lines = client.get(f"{API}/environments/main/logs?follow=true&tail=0").text.splitlines()
     assert lines == ['{"service": "web", "line": "one"}', "", '{"service": "web", "line": "two"}']
+
+
+def test_whose_key_let_the_caller_in_stands_behind_the_account_that_says_so(house: House, client: FlaskClient) -> None:
+    house.deploy()
+    client.post(f"{API}/environments/main/exec", headers={"X-Butai-On-Behalf-Of": "boss@example.com"})
+    assert house.store.events.list(slug="main")[-1].caller == "unix:anna/boss@example.com"
+    for name in ("unix:root", "a b", "a/b", "-x", "x" * 65, "päul"):
+        answer = client.post(f"{API}/environments/main/sleep", headers={"X-Butai-On-Behalf-Of": name})
+        assert (answer.status_code, answer.get_json()["code"]) == (400, "bad-caller"), name
+    assert [event.kind for event in house.store.events.list(slug="main")] == ["deploy", "exec"]
+
+
+def test_copy_and_tunnel_say_where_and_record_who_went_in(house: House, client: FlaskClient) -> None:
+    house.deploy()
+    copied = client.post(f"{API}/environments/main/copy", json={"service": "web", "path": "/a", "direction": "into"})
+    assert copied.get_json()["container"] == container("main").id
+    way = {"service": "web", "port": 5432}
+    for further in (False, True):
+        found = client.post(f"{API}/environments/main/tunnel", json={**way, "further": further}).get_json()
+        assert found == {**way, "address": "10.200.0.2"}
+    told = [(event.kind, event.text) for event in house.store.events.list(slug="main")][1:]
+    assert told == [("copy", "copy into '/a' of web asked for"), ("tunnel", "opened a tunnel to web:5432")]
+
+
+@pytest.mark.parametrize("port", [0, 65_536, -1, "22", 1.5, True, None])
+def test_a_port_that_is_none_is_refused(house: House, client: FlaskClient, port: object) -> None:
+    house.deploy()
+    answer = client.post(f"{API}/environments/main/tunnel", json={"service": "web", "port": port})
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "bad-arguments")

@@ -34,7 +34,9 @@ JSON = st.recursive(
 BODY = st.one_of(
     JSON,
     st.fixed_dictionaries(
-        {}, optional={"branch": JSON | TEXT, "project": JSON | TEXT, "service": JSON | TEXT, "command": JSON}
+        {},
+        optional={"branch": JSON | TEXT, "project": JSON | TEXT, "service": JSON | TEXT, "command": JSON}
+        | {"path": TEXT, "direction": TEXT | st.just("into"), "port": JSON | st.just(80), "further": JSON},
     ),
 )
 
