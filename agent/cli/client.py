@@ -29,7 +29,7 @@ _NONE: Params = {}
 class Client:
     """One connection pool to one agent; `close` it, or let the process end."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, *, on_behalf_of: str = "") -> None:
         import ssl
 
         import httpx  # here: 100 ms that `butai --help` does not need
@@ -42,6 +42,7 @@ class Client:
             base_url="http://butai/api/v1",
             timeout=_TIMEOUT_S,
             trust_env=False,
+            headers={"X-Butai-On-Behalf-Of": on_behalf_of} if on_behalf_of else None,
         )
 
     def close(self) -> None:

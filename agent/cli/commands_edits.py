@@ -1,7 +1,8 @@
-"""`butai edits`: what people changed in the worktree of a branch, as it was kept."""
+"""`butai edit` and `butai edits`: where the worktree of a branch is, and what people changed in it, as it was kept."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -11,6 +12,33 @@ from agent.cli.client import Json
 from agent.cli.options import environment_argument, json_option
 from agent.cli.session import Session
 from agent.errors import RequestError
+
+_HOW = """\
+What you save there is live like a push, without a commit. New files count unless .gitignore excludes them or they are
+in a folder that a container mounts. A push overwrites edits; they are kept: `butai edits {branch}`."""
+_LATER = "{branch} does not run now: what you save counts once it does."
+
+
+@click.command()
+@environment_argument
+@json_option
+@click.pass_obj
+def edit(session: Session, branch: str, *, project: str | None, as_json: bool) -> None:
+    """Print where a branch is edited, and how that behaves.
+
+    The path is the only thing on standard output: `cd "$(butai edit BRANCH)"`.
+    """
+    environment = session.find(branch, project)
+    answer = session.client.get(f"/environments/{environment['slug']}/worktree")
+    if as_json:
+        render.out_json(answer)
+        return
+    render.out(answer["path"])
+    name = render.clean(environment["branch"])
+    for line in (_HOW if answer["takes_edits"] else f"{_LATER}\n{_HOW}").format(branch=name).splitlines():
+        render.tell(line)
+    if not os.access(answer["path"], os.W_OK):
+        render.hint("You may not write there; docs/how-to/edit-over-ssh.md says how an operator lets people in.")
 
 
 @click.command()

@@ -1,9 +1,7 @@
-"""The commands that only look: list, show, plan, logs, events. And exec, which finds the container to run in."""
+"""The commands that only look: list, show, plan, logs, events."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,7 +20,7 @@ from agent.cli.options import (
 )
 from agent.cli.session import Session
 from agent.cli.steps import FINAL
-from agent.errors import OutsideError, RequestError
+from agent.errors import RequestError
 
 _HUES = ("cyan", "green", "magenta", "yellow", "blue")  # of service names in mixed logs
 
@@ -196,55 +194,3 @@ def _print_event(event: Json, *, as_json: bool) -> None:
     text = f"{event['at'][:19]}Z{about} {event['kind']}: {event['text']} ({event['caller']})"
     for line in render.clean_lines(text):
         render.out(line)
-
-
-class ExecCommand(click.Command):
-    """Everything after the first `--` is the command to run, untouched: its options are not ours."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ours, command = args, []
-        if "--" in args:
-            cut = args.index("--")
-            ours, command = args[:cut], args[cut + 1 :]
-        ctx.meta["butai.command"] = command
-        return super().parse_args(ctx, ours)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
-
-
-@click.command("exec", cls=ExecCommand)
-@environment_argument
-@click.argument("service", required=False, type=ServiceName())
-@click.pass_context
-def exec_(ctx: click.Context, branch: str, service: str | None, *, project: str | None) -> None:
-    """Run a command in a service, a shell by default.
-
-    Without SERVICE it runs in the one that the URL points to. The command comes after `--`; its exit
-    code is that of this command.
-    """
-    session: Session = ctx.obj
-    command: list[str] = ctx.meta["butai.command"] or ["sh"]
-    slug = session.find(branch, project)["slug"]
-    wish: dict[str, object] = {"command": command} | ({"service": service} if service else {})
-    target = session.client.post(f"/environments/{slug}/exec", wish)
-    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    argv = [
-        "docker",
-        "--host",
-        target["docker_host"],
-        "exec",
-        "--interactive",
-        *terminal,
-        target["container"],
-        *command,
-    ]
-    session.client.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        os.execvp(argv[0], argv)  # noqa: S606 - no shell; this process becomes docker, terminal and signals included
-    except OSError as error:
-        raise OutsideError(
-            f"`docker` cannot be run: {error.strerror}.", hint="Install the Docker CLI on this host.", code="no-docker"
-        ) from error

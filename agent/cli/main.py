@@ -13,7 +13,19 @@ from typing import Any
 
 import click
 
-from agent.cli import commands_ask, commands_dns, commands_doctor, commands_edits, commands_host, commands_read, render
+from agent.cli import (
+    commands_ask,
+    commands_copy,
+    commands_dns,
+    commands_doctor,
+    commands_edits,
+    commands_exec,
+    commands_host,
+    commands_read,
+    commands_ssh,
+    commands_tunnel,
+    render,
+)
 from agent.cli.session import DEFAULT_CONFIG, DEFAULT_SOCKET, Session
 from agent.errors import AgentError
 
@@ -25,8 +37,11 @@ _COMMANDS = (
     commands_read.list_,
     commands_read.show,
     commands_read.logs,
-    commands_read.exec_,
+    commands_exec.exec_,
+    commands_copy.cp,
+    commands_tunnel.tunnel,
     commands_read.plan,
+    commands_edits.edit,
     commands_edits.edits,
     commands_ask.redeploy,
     commands_ask.sleep,
@@ -37,6 +52,8 @@ _COMMANDS = (
     commands_read.events,
     commands_dns.dns,
     commands_doctor.doctor,
+    commands_ssh.ssh_config,
+    commands_ssh.ssh_gate,
     commands_host.serve,
     commands_host.check_config,
     commands_host.rebuild_database,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agent.cli.client import Client, Json
+from agent.cli.gate import Gate
 
 DEFAULT_CONFIG = Path("/etc/butai/config.toml")
 DEFAULT_SOCKET = Path("/run/butai/agent.sock")
@@ -19,15 +20,21 @@ class Session:
 
     config: Path
     socket_option: Path | None
+    gate: Gate | None = None  # what confines this run: it was asked for with a key that may run only some commands
 
     @property
     def socket(self) -> Path:
         """The option or BUTAI_SOCKET, else what the settings say, else the default."""
-        return self.socket_option or _socket_of(self.config) or DEFAULT_SOCKET
+        return self.socket_option or _path(_text(self.config, "server", "socket")) or DEFAULT_SOCKET
+
+    @property
+    def domain(self) -> str:
+        """Of the settings; empty where they cannot be read."""
+        return _text(self.config, "domain")
 
     @cached_property
     def client(self) -> Client:
-        return Client(self.socket)
+        return Client(self.socket, on_behalf_of=self.gate.caller if self.gate else "")
 
     def find(self, reference: str, project: str | None) -> Json:
         """The environment of a branch or slug. RequestError with near names when there is none."""
@@ -37,10 +44,16 @@ class Session:
         return self.client.get("/find", params)
 
 
-def _socket_of(config: Path) -> Path | None:
-    """Only this one key: the settings may name secrets that this user cannot read, and that is fine."""
+def _text(config: Path, *keys: str) -> str:
+    """Only this one text: the settings may name secrets that this user cannot read, and that is fine."""
     try:
-        socket = tomllib.loads(config.read_text("utf-8")).get("server", {}).get("socket")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return Path(socket) if isinstance(socket, str) and socket else None
+        found: object = tomllib.loads(config.read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -239,6 +239,12 @@ class Agentd:
             assert done.returncode == 0, f"butai {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
+    def gated(self, line: str, *, allow: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """What sshd makes of `ssh HOST LINE` with a key that may run only some commands."""
+        argv = [BUTAI, "--config", str(self.config_path), "ssh-gate", "anna", "--allow", allow]
+        environment = {**os.environ, "SSH_ORIGINAL_COMMAND": line}
+        return subprocess.run(argv, env=environment, input=data, capture_output=True, timeout=60, check=False)
+
     def json(self, *arguments: str) -> Any:
         """What a command with `--json` prints."""
         return json.loads(self.cli(*arguments, "--json").stdout)
