@@ -1,5 +1,7 @@
 """What the agent says about itself: text on a terminal, JSON elsewhere, and never a secret.
 
+Into systemd's journal each line goes with its priority in front, so that `journalctl -p warning` works.
+
 Everything passes through one handler on standard error, the libraries' own logs and the tracebacks of
 uncaught errors included, so there is one place where secrets are taken out.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -24,6 +27,11 @@ STARS = "***"
 # They tell at INFO what is of use to their own authors only.
 _NOISY = ("docker", "git", "httpx", "urllib3", "watchfiles")
 _MULTILINE = ("exception", "stack")
+# A longer line is cut in two by journald (LineMax=48K), and the second half is no JSON and has no priority.
+_LONGEST = 7_000  # characters of one value, each of which may need six bytes of JSON
+# sd-daemon(3): what journald makes of "<3>" at the beginning of a line.
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_DEBUG = 7
 
 
 class KnowsSecrets(Protocol):
@@ -78,7 +86,9 @@ def configure(settings: KnowsSecrets, *, stream: TextIO | None = None) -> None:
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Formatter(before, redactor(settings), on_terminal=stream.isatty()))
+    handler.setFormatter(
+        _Formatter(before, redactor(settings), on_terminal=stream.isatty(), in_journal=_is_journal(stream))
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -101,22 +111,51 @@ def configure(settings: KnowsSecrets, *, stream: TextIO | None = None) -> None:
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """One line for a record. Secrets are taken out before rendering and, whatever the renderer did, after it."""
 
-    def __init__(self, before: Sequence[Processor], redact: Redactor, *, on_terminal: bool) -> None:
+    def __init__(
+        self, before: Sequence[Processor], redact: Redactor, *, on_terminal: bool, in_journal: bool
+    ) -> None:
         self._redact = redact
+        self._in_journal = in_journal
         renderers: list[Processor] = [structlog.processors.JSONRenderer(default=str)]
         if on_terminal:
             plain = structlog.dev.plain_traceback
             renderers = [_escape_controls, structlog.dev.ConsoleRenderer(colors=True, exception_formatter=plain)]
         super().__init__(
             foreign_pre_chain=before,
-            processors=[self.remove_processors_meta, self._redact_values, *renderers],
+            processors=[self.remove_processors_meta, self._redact_values, _shorten, *renderers],
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        line = self._redact(super().format(record))
+        return f"<{_priority(record.levelno)}>{line}" if self._in_journal else line
 
     def _redact_values(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         return {key: self._redact.inside(value) for key, value in event.items()}
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether what is written here goes to journald, as systemd.exec(5) has one find out."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no file at all, or closed
+        return False
+    return os.environ.get("JOURNAL_STREAM", "") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _priority(level: int) -> int:
+    return next((priority for least, priority in _PRIORITIES if level >= least), _DEBUG)
+
+
+def _shorten(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Both ends of a text that is too long: a traceback begins with where and ends with what."""
+    return {key: _shortened(value) for key, value in event.items()}
+
+
+def _shortened(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= _LONGEST:
+        return value
+    half = _LONGEST // 2
+    return f"{value[:half]} ... {len(value) - 2 * half} characters are left out ... {value[-half:]}"
 
 
 def _escape_controls(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

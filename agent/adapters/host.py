@@ -1,11 +1,18 @@
-"""This host and the state on it: whether it was started again since we last looked, whose state and files these are."""
+"""This host and the state on it: whether it was started again since we last looked, whose state and files these are,
+how much room its disks have, and what this process takes.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+
+from agent.errors import OutsideError
+from agent.model.care import Disk, KeptFile
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -39,3 +46,53 @@ def hand_over(directory: Path) -> None:
         is_plain = stat.S_ISREG(mine.st_mode) and mine.st_nlink == 1  # nothing that leads out of the directory
         if is_plain and mine.st_uid == os.geteuid() != owner.st_uid:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def disk(place: str, path: Path) -> Disk | None:
+    """The file system of `path`, which `place` names for people; None when it cannot be asked."""
+    try:
+        found = os.statvfs(path)
+    except OSError:  # an engine on another host keeps its things there
+        return None
+    block = found.f_frsize
+    return Disk(place, str(path), found.f_blocks * block, found.f_bavail * block, found.f_files, found.f_favail)
+
+
+def files(directory: Path, pattern: str) -> tuple[KeptFile, ...]:
+    """The plain files of one folder that match; none where there is no folder."""
+    found = []
+    for path in directory.glob(pattern):
+        try:
+            about = path.lstat()
+        except FileNotFoundError:  # gone since it was listed
+            continue
+        if stat.S_ISREG(about.st_mode):
+            found.append(KeptFile(path.name, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC)))
+    return tuple(found)
+
+
+def remove_files(directory: Path, names: Iterable[str]) -> None:
+    """Gone already is fine. OutsideError when the file system refuses."""
+    for name in names:
+        try:
+            (directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutsideError(
+                f"{directory / name} cannot be removed: {error.strerror or error}.",
+                hint="Check the owner of the state directory.",
+                code="file-kept",
+            ) from error
+
+
+def own_figures() -> dict[str, float]:
+    """What this process takes, by the names that Prometheus gives these figures."""
+    fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()  # proc(5), from `state` on
+    tick = os.sysconf("SC_CLK_TCK")
+    boot = next(line for line in Path("/proc/stat").read_text(encoding="ascii").splitlines() if line[:5] == "btime")
+    return {
+        "process_cpu_seconds_total": (int(fields[11]) + int(fields[12])) / tick,
+        "process_start_time_seconds": int(boot.split()[1]) + int(fields[19]) / tick,
+        "process_resident_memory_bytes": float(int(fields[21]) * os.sysconf("SC_PAGE_SIZE")),
+        "process_open_fds": float(len(os.listdir("/proc/self/fd"))),
+        "process_threads": float(fields[17]),
+    }

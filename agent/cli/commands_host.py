@@ -1,4 +1,4 @@
-"""The commands about the host, which need no agent: serve, check-config, rebuild-database, completion."""
+"""The commands about the host, which need no agent: serve, check-config, backup, rebuild-database, completion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from agent.cli import render
-from agent.cli.session import Session
+from agent.cli.session import Session, state_dir_of
+from agent.errors import RequestError
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 
@@ -39,6 +40,30 @@ def check_config(session: Session, path: Path | None) -> None:
     settings = config.load(chosen)
     names = ", ".join(sorted(settings.projects)) or "none"
     render.out(f"{chosen} is fine; projects: {names}")
+
+
+@click.command()
+@click.argument("path", type=_PATH)
+@click.option("--replace", is_flag=True, help="Write over a file that is there.")
+@_config_option
+@click.pass_obj
+def backup(session: Session, path: Path, *, replace: bool, config: Path | None) -> None:
+    """Copy the database into a file, also while the agent runs.
+
+    The copy is whole and checked, or there is none. Only its owner may read it.
+    """
+    from agent.store import Store
+
+    if path.exists() and not replace:
+        raise RequestError(
+            f"{path} is there already.", hint="Name another file, or add --replace.", code="file-exists"
+        )
+    store = Store.existing(state_dir_of(config or session.config) / "butai.db")
+    try:
+        store.copy_to(path.absolute())
+    finally:
+        store.close()
+    render.tell(f"The database was copied to {path}.")
 
 
 @click.command("rebuild-database")

@@ -56,6 +56,7 @@ _COMMANDS = (
     commands_ssh.ssh_gate,
     commands_host.serve,
     commands_host.check_config,
+    commands_host.backup,
     commands_host.rebuild_database,
     commands_host.completion,
 )

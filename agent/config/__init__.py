@@ -6,11 +6,12 @@ from agent.config.loading import load, parse
 from agent.config.project import Allow, Project
 from agent.config.reload import files, keep, needs_restart
 from agent.config.secret import Secret
-from agent.config.sections import Dns, Docker, Forges, GitHub, Limits, LoadBalancer, Server, Slack, Traefik
+from agent.config.sections import Care, Dns, Docker, Forges, GitHub, Limits, LoadBalancer, Server, Slack, Traefik
 from agent.config.settings import Settings
 
 __all__ = [
     "Allow",
+    "Care",
     "Dns",
     "Docker",
     "Forges",

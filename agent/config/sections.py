@@ -240,3 +240,36 @@ class Limits:
     pids: Annotated[int, "Processes and threads of one container, at most.", between(16, 4_194_304)] = 512
     shm: Annotated[str, "Shared memory (/dev/shm) of one container, at most.", checks.size] = "256m"
     replicas: Annotated[int, "Containers of one service, at most.", between(1, 100)] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    backup_interval_s: Annotated[
+        float, "Seconds between two copies of the database in <state_dir>/backups.", between(60, 31_536_000)
+    ] = 86_400.0
+    backups: Annotated[int, "Copies that are kept, the newest ones. 0: none are made.", between(0, 1_000)] = 7
+    clean_interval_s: Annotated[
+        float, "Seconds between two looks for what nobody needs any more.", between(60, 86_400)
+    ] = 3600.0
+    image_age_s: Annotated[
+        float, "Seconds for which an image of ours that nothing uses is kept.", between(600, 31_536_000)
+    ] = 86_400.0
+    build_cache: Annotated[
+        str,
+        "Size of Docker's build cache beyond which the longest unused of it goes. It has no labels, so where others",
+        "build on this engine too, write an empty text: then it is left alone.",
+        or_empty(checks.size),
+    ] = "20g"
+    step_logs: Annotated[
+        str, "Size of all logs of builds together beyond which the oldest of them go.", checks.size
+    ] = "1g"
+    min_free: Annotated[
+        str,
+        "Free space below which a disk counts as nearly full: then nothing new goes on stage, builds wait, and more",
+        "is cleaned.",
+        checks.size,
+    ] = "2g"
+    min_free_percent: Annotated[float, "The same as a part of the disk.", between(0, 90)] = 10.0
+    min_free_inodes_percent: Annotated[
+        float, "The same for the files that it still has room for.", between(0, 90)
+    ] = 5.0

@@ -15,7 +15,7 @@ from agent.config import checks
 from agent.config.project import Project
 from agent.config.schema import NEEDS_RESTART, EachKey, Example
 from agent.config.secret import SHORTEST, Secret
-from agent.config.sections import Dns, Docker, Forges, GitHub, Limits, Server, Slack, Traefik
+from agent.config.sections import Care, Dns, Docker, Forges, GitHub, Limits, Server, Slack, Traefik
 from agent.model.names import Hostname, Slug
 from agent.model.slug import service_label
 
@@ -52,6 +52,7 @@ class Settings:
     slack: Annotated[Slack | None, "The slash command /butai. Without this section there is none."] = None
     forges: Annotated[Forges, ""] = field(default_factory=Forges)
     limits: Annotated[Limits, "What is enough for one host."] = field(default_factory=Limits)
+    care: Annotated[Care, "How the agent looks after itself and its disk."] = field(default_factory=Care)
     projects: Annotated[
         Mapping[str, Project],
         "Repositories that may go on stage; at least one. `shop` is the name that people use for it.",

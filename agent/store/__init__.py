@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from agent.errors import RequestError
 from agent.logs import Redactor
 from agent.store.branches import Branches
 from agent.store.database import Database
@@ -50,8 +51,27 @@ class Store:
         store._database.open()
         return store
 
+    @classmethod
+    def existing(cls, path: Path) -> Store:
+        """The file as it is, for a look or a copy beside a running agent: neither made nor migrated.
+
+        RequestError when there is none.
+        """
+        if not path.is_file():
+            raise RequestError(
+                f"There is no database {path}.",
+                hint="`state_dir` in the settings says where it is; run this as root or as the agent's user.",
+                code="no-database",
+                http_status=404,
+            )
+        return cls(path, lambda: Redactor(()))
+
     def close(self) -> None:
         self._database.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a whole copy of now to `path`, mode 0600, all or nothing; nobody waits for it."""
+        self._database.copy_to(path)
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """Everything inside happens or nothing does. Takes the one write lock at once: keep it short, no I/O inside.

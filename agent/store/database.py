@@ -34,6 +34,14 @@ _OUTSIDE = {
 }
 
 
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class DuplicateError(Exception):
     """A constraint of the schema refused the row; the repository that wrote it knows what that means."""
 
@@ -70,6 +78,48 @@ class Database:
                 connection.close()
             self._connections.clear()
         self._local = threading.local()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a whole, checked copy of now to `path`, which only its owner may read; there is never a part of one.
+
+        By SQLite's online backup in one go: writers go on meanwhile, into the log. OutsideError when it cannot be
+        written; what was at `path` stays then.
+        """
+        unfinished = path.with_name(f".{path.name}.new")
+        try:
+            os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            unfinished.chmod(0o600)  # of one that a killed agent left
+            with self._translated():
+                copy = sqlite3.connect(unfinished, isolation_level=None)
+            try:
+                self._fill(copy, unfinished)
+            finally:
+                copy.close()
+            _flush(unfinished)
+            unfinished.replace(path)
+            _flush(path.parent)
+        except OSError as error:
+            raise OutsideError(
+                f"No copy of the database can be written to {path}: {error.strerror or error}.",
+                hint="Check that its folder exists, has room and may be written.",
+                code="backup-failed",
+            ) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _fill(self, copy: sqlite3.Connection, place: Path) -> None:
+        try:
+            self._connection().backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
+            [verdict] = copy.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise OutsideError(
+                f"The database {self._path} was not copied to {place.parent}: {error}.",
+                hint="Check the free space there; the agent tries again by itself.",
+                code="backup-failed",
+            ) from error
+        if verdict != "ok":
+            raise self._damaged(str(verdict))
 
     def read(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query."""

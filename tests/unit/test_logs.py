@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -148,3 +149,41 @@ def test_libraries_that_talk_too_much_are_quiet() -> None:
     logging.getLogger("watchfiles.main").info("3 changes detected")
     structlog.get_logger().debug("detail")
     assert stream.getvalue() == ""
+
+
+def test_the_journal_gets_the_priority_of_each_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal"
+    with path.open("w") as stream:
+        about = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        logs.configure(Known(), stream=stream)
+        log = structlog.get_logger("agent.test")
+        log.info("ready")
+        log.warning("slow")
+        log.error(f"broken {CANARY}\nsecond line")
+        log.critical("uncaught error")
+        logging.getLogger("foreign").error("theirs")
+        stream.flush()
+        priorities = [line[:3] for line in path.read_text().splitlines()]
+    assert priorities == ["<6>", "<4>", "<3>", "<2>", "<3>"]
+    written = path.read_text().splitlines()[2]
+    assert json.loads(written[3:])["event"] == f"broken {logs.STARS}\nsecond line"
+
+
+def test_only_the_stream_that_systemd_named_is_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "1:1")
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        logs.configure(Known(), stream=stream)
+        structlog.get_logger().info("ready")
+    assert path.read_text().startswith("{")
+
+
+def test_no_line_is_longer_than_the_journal_takes() -> None:
+    stream = io.StringIO()
+    logs.configure(Known(), stream=stream)
+    structlog.get_logger().info("begins" + "\n" * 100_000 + "ends")
+    [line] = stream.getvalue().splitlines()
+    assert len(line) < 48 * 1024
+    event = json.loads(line)["event"]
+    assert (event[:6], event[-4:]) == ("begins", "ends")

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from docker.errors import APIError, NotFound
 
-from agent.adapters.docker import decode, edge, facts, visitors
+from agent.adapters.docker import care, decode, edge, facts, visitors
 from agent.adapters.docker.build import run as run_build
 from agent.adapters.docker.client import Client, explanation, is_disk_full, refusal
 from agent.adapters.docker.delta import run as run_delta
@@ -23,6 +23,7 @@ from agent.adapters.docker.ownership import Ownership
 from agent.adapters.docker.pull import run as run_pull
 from agent.adapters.process import Cancel
 from agent.errors import AgentError, DeployError, OutsideError
+from agent.model.care import EngineFigures, StoredImage
 from agent.model.edge import ContainerSpec, NetworkSpec
 from agent.model.facts import EngineFacts
 from agent.model.observed import Container, Network
@@ -284,6 +285,23 @@ class DockerEngine:
     def empty_tree(self, directory: Path) -> None:
         """Remove everything in `directory`, whoever owns it; the directory itself stays."""
         self._ownership.empty(directory)
+
+    # -- looking after it ------------------------------------------------------------------------------------
+
+    def figures(self) -> EngineFigures:
+        return care.figures(self._client)
+
+    def stored_images(self, labels: Mapping[str, str]) -> tuple[StoredImage, ...]:
+        return care.stored_images(self._client, _labels(labels))
+
+    def drop_image(self, image_id: str) -> bool:
+        return care.drop(self._client, image_id)
+
+    def cache_bytes(self) -> int:
+        return care.cache_bytes(self._client)
+
+    def prune_cache(self, keep_bytes: int) -> int:
+        return care.prune_cache(self._client, keep_bytes)
 
     def _listed(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         with self._client.asking("list containers"):

@@ -201,6 +201,13 @@ class Traefik:
             return True
         return answers == self._routing.fingerprint(table, settings)
 
+    def answers(self) -> bool:
+        """Whether Traefik answers at all, whatever it says. Waits a second at most; never reaches the containers."""
+        settings = self._settings()
+        address, secure = self._layout.probe_address(settings), settings.scheme == "https"
+        status, _ = self._probe.ask(address, settings.hostname(Slug("butai")), secure=secure)
+        return status != 0
+
     def _routes(self) -> Folder:
         traefik = self._settings().traefik
         if not traefik.managed and traefik.directory is not None:

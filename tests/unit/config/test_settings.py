@@ -163,7 +163,7 @@ TYPOS = {
     ),
     with_top('name = "x"'): (
         "name: there is no such setting (there are domain, instance, state_dir, server, docker, traefik, dns, slack,"
-        " forges, limits, projects)"
+        " forges, limits, care, projects)"
     ),
     f"{GOOD}[forges.gitlab]": "forges.gitlab: there is no such setting (did you mean `github`?)",
 }

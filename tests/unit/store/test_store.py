@@ -576,3 +576,81 @@ def test_times_without_a_zone_are_refused_and_others_are_kept_in_utc(store: Stor
     tokyo = datetime.fromisoformat("2026-01-01T09:00:00+09:00")
     store.events.add("k", caller="a", text="t", now=tokyo)
     assert store.events.list()[0].at.isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+# -- copies --------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_holds_what_was_there_and_only_its_owner_may_read_it(store: Store, tmp_path: Path) -> None:
+    create(store, "main")
+    old_umask = os.umask(0)
+    try:
+        store.copy_to(tmp_path / "copy.db")
+    finally:
+        os.umask(old_umask)
+    create(store, "later")
+    copy = tmp_path / "copy.db"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert {path.name for path in tmp_path.iterdir() if "copy" in path.name} == {"copy.db"}
+    restored = Store.open(copy)
+    assert [each.branch for each in restored.environments.all()] == ["main"]
+    restored.close()
+
+
+def test_a_copy_is_whole_while_others_write_and_holds_none_of_them_up(store: Store, tmp_path: Path) -> None:
+    environment = create(store)
+    stop = threading.Event()
+    written = count()
+
+    def write() -> None:
+        while not stop.is_set():
+            with store.transaction(durable=False):  # both or neither
+                store.environments.update(environment.slug, repairs=(number := next(written)))
+                store.environments.update(environment.slug, missing=number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(20):
+            store.copy_to(tmp_path / f"{number}.db")
+    finally:
+        stop.set()
+        writer.join()
+    for number in range(20):
+        [row] = sqlite3.connect(tmp_path / f"{number}.db").execute("SELECT repairs, missing FROM environments")
+        assert row[0] == row[1]
+    assert next(written) > 20
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_one_before(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.copy_to(tmp_path / "copy.db")
+    before = (tmp_path / "copy.db").read_bytes()
+    create(store)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OutsideError, match=r"copy\.db: No space left on device") as caught:
+        store.copy_to(tmp_path / "copy.db")
+    assert caught.value.hint
+    assert (tmp_path / "copy.db").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(OutsideError, match="nowhere"):
+        store.copy_to(tmp_path / "nowhere" / "copy.db")
+
+
+def test_a_link_in_the_place_of_a_copy_leads_nowhere(store: Store, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "copy.db").symlink_to(victim)
+    (tmp_path / ".copy.db.new").symlink_to(victim)
+    with pytest.raises(OutsideError):
+        store.copy_to(tmp_path / "copy.db")
+    store.copy_to(tmp_path / "copy.db")
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "copy.db").is_symlink()
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no database"):
+        Store.existing(tmp_path / "butai.db")
+    assert not list(tmp_path.iterdir())
