@@ -34,6 +34,7 @@ from agent.model.names import Slug
 from agent.planning import edge, routing
 from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
+from agent.runtime.care import Caretaker
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider
@@ -42,6 +43,7 @@ from agent.runtime.doctor import Doctor, Examination
 from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
+from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.livesync import Livesync
@@ -54,7 +56,9 @@ from agent.runtime.rebuild import rebuild
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
+from agent.runtime.tally import Tally
 from agent.runtime.timings import Timings
+from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.app import create_app
 from agent.web.deps import Deps
@@ -152,6 +156,8 @@ class Daemon:
             self._thread("poller", lambda: self.poller.run(self._stop)),
             self._thread("dns", lambda: self.dns.run(self._stop)),
             self._thread("doctor", lambda: self.doctor.run(self._stop)),
+            self._thread("vitals", lambda: self.vitals.run(self._stop)),
+            self._thread("caretaker", lambda: self.caretaker.run(self._stop)),
             self._thread("edits", lambda: self.edits.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
@@ -217,6 +223,15 @@ class Daemon:
         self.edge = Traefik(self.settings, engine=self.engine, routing=routing, layout=edge)
         self.slack = Slack(self.settings)
 
+        self.vitals = Vitals(
+            settings=self.settings,
+            store=self.store,
+            engine=self.engine,
+            host=host,
+            clock=self._clock,
+            traefik_answers=self.edge.answers,
+        )
+
     def _build_runtime(self) -> None:
         self.notifier = Notifier(store=self.store, slack=self.slack, settings=self.settings, clock=self._clock)
         self.attempts = Attempts(self._clock)
@@ -226,7 +241,12 @@ class Daemon:
             git=self.git, store=self.store, clock=self._clock, notifier=self.notifier, poke=self._poke
         )
         builder = Builder(
-            settings=self.settings, git=self.git, engine=self.engine, compose=self.compose, reader=self.reader
+            settings=self.settings,
+            git=self.git,
+            engine=self.engine,
+            compose=self.compose,
+            reader=self.reader,
+            shortage=self.vitals.shortage,
         )
         livesync = Livesync(
             git=self.git, engine=self.engine, store=self.store, attempts=self.attempts, clock=self._clock
@@ -294,6 +314,7 @@ class Daemon:
             wake=self.controller.wake,
             poke=self._poke,
             expect=self.git.expect,
+            shortage=self.vitals.shortage,
         )
         self.edits = Edits(
             settings=self.settings,
@@ -328,8 +349,18 @@ class Daemon:
             slack=self.slack,
             told=_tell_of_host,
         )
+        self.caretaker = Caretaker(
+            settings=self.settings,
+            store=self.store,
+            engine=self.engine,
+            host=host,
+            clock=self._clock,
+            shortage=self.vitals.shortage,
+        )
 
     def _build_web(self) -> None:
+        tally = Tally()
+        self.store.deployments.tell(tally.count)
         inspector = Inspector(
             settings=self.settings, store=self.store, observer=self.observer, engine=self.engine, clock=self._clock
         )
@@ -344,6 +375,16 @@ class Daemon:
             dns=self.dns,
             lender=Lender(settings=self.settings, keys=HostKeys(), token=self.edge.token, clock=self._clock),
             doctor=self.doctor,
+            vitals=self.vitals,
+            figures=Figures(
+                settings=self.settings,
+                store=self.store,
+                load=self.controller.load,
+                vitals=self.vitals,
+                caretaker=self.caretaker,
+                tally=tally,
+                host=host,
+            ),
         )
         self._web = WebServer(create_app(self._deps))
 

@@ -111,9 +111,7 @@ def configure(settings: KnowsSecrets, *, stream: TextIO | None = None) -> None:
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """One line for a record. Secrets are taken out before rendering and, whatever the renderer did, after it."""
 
-    def __init__(
-        self, before: Sequence[Processor], redact: Redactor, *, on_terminal: bool, in_journal: bool
-    ) -> None:
+    def __init__(self, before: Sequence[Processor], redact: Redactor, *, on_terminal: bool, in_journal: bool) -> None:
         self._redact = redact
         self._in_journal = in_journal
         renderers: list[Processor] = [structlog.processors.JSONRenderer(default=str)]

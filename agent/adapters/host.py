@@ -93,6 +93,6 @@ def own_figures() -> dict[str, float]:
         "process_cpu_seconds_total": (int(fields[11]) + int(fields[12])) / tick,
         "process_start_time_seconds": int(boot.split()[1]) + int(fields[19]) / tick,
         "process_resident_memory_bytes": float(int(fields[21]) * os.sysconf("SC_PAGE_SIZE")),
-        "process_open_fds": float(len(os.listdir("/proc/self/fd"))),
+        "process_open_fds": float(len(list(Path("/proc/self/fd").iterdir()))),
         "process_threads": float(fields[17]),
     }

@@ -55,9 +55,7 @@ def backup(session: Session, path: Path, *, replace: bool, config: Path | None) 
     from agent.store import Store
 
     if path.exists() and not replace:
-        raise RequestError(
-            f"{path} is there already.", hint="Name another file, or add --replace.", code="file-exists"
-        )
+        raise RequestError(f"{path} is there already.", hint="Name another file, or add --replace.", code="file-exists")
     store = Store.existing(state_dir_of(config or session.config) / "butai.db")
     try:
         store.copy_to(path.absolute())

@@ -270,6 +270,6 @@ class Care:
         checks.size,
     ] = "2g"
     min_free_percent: Annotated[float, "The same as a part of the disk.", between(0, 90)] = 10.0
-    min_free_inodes_percent: Annotated[
-        float, "The same for the files that it still has room for.", between(0, 90)
-    ] = 5.0
+    min_free_inodes_percent: Annotated[float, "The same for the files that it still has room for.", between(0, 90)] = (
+        5.0
+    )

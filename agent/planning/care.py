@@ -1,14 +1,15 @@
 """What may go, and when there is too little room. Pure: listings in, names out; whoever acts looks at nothing else.
 
-Only what carries our label, or lies in our own folders under names that we give, is ever named here. Volumes and mirrors
-never are: they hold what people made.
+Only what carries our label, or lies in our own folders under names that we give, is ever named here. Volumes and
+mirrors never are: they hold what people made.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from agent.config import Care
 from agent.model.care import Disk, KeptFile, StoredImage
@@ -38,9 +39,7 @@ def shortage(disks: Iterable[Disk], care: Care) -> str:
             return f"The disk of {disk.path} is nearly full: {_amount(disk.free_bytes)} of {_amount(least)} are free."
         least = disk.inodes * care.min_free_inodes_percent / 100
         if disk.free_inodes < least:
-            return (
-                f"The disk of {disk.path} has room for few files: {disk.free_inodes} of {least:.0f} inodes are free."
-            )
+            return f"The disk of {disk.path} has room for few files: {disk.free_inodes} of {least:.0f} inodes are free."
     return ""
 
 
@@ -125,11 +124,9 @@ def _backups(names: Iterable[str]) -> Mapping[str, datetime]:
     found = {}
     for name in names:
         if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
-            try:
-                at = datetime.strptime(name[len(_PREFIX) : -len(_SUFFIX)] + "+0000", _STAMP + "%z")
-            except ValueError:
-                continue
-            found[name] = at
+            with contextlib.suppress(ValueError):
+                at = datetime.strptime(name[len(_PREFIX) : -len(_SUFFIX)], _STAMP).replace(tzinfo=UTC)
+                found[name] = at
     return found
 
 

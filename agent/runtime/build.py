@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Semaphore
 
 from agent.config import Settings
-from agent.errors import CancelledError, DeployError, SessionNeeded
+from agent.errors import CancelledError, DeployError, OutsideError, SessionNeeded
 from agent.logs import redactor
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
@@ -28,12 +28,14 @@ class Builder:
         engine: Engine,
         compose: Compose,
         reader: Reader,
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
         self._settings = settings
         self._git = git
         self._engine = engine
         self._compose = compose
         self._reader = reader
+        self._shortage = shortage
         self._hopeless: set[str] = set()
         self._slots = Semaphore(settings().limits.builds)
 
@@ -46,10 +48,14 @@ class Builder:
         *,
         cancel: CancelToken,
     ) -> None:
-        """Build one service's image. DeployError names the failing step; CancelledError when superseded."""
+        """Build one service's image. DeployError names the failing step; CancelledError when superseded.
+
+        OutsideError while a disk is nearly full: a build that fills it would take the databases of all others along.
+        """
         build = spec.build
         if build is None:
             return
+        self._check_room()
         self._wait_for_slot(cancel)
         log = self._log(deployment)
         try:
@@ -74,7 +80,8 @@ class Builder:
         return frozenset(self._hopeless)
 
     def pull(self, release: Release, spec: ServiceSpec, deployment: Deployment | None, *, cancel: CancelToken) -> None:
-        """Pull an image that the compose file names and this host lacks."""
+        """Pull an image that the compose file names and this host lacks. OutsideError while a disk is nearly full."""
+        self._check_room()
         log = self._log(deployment)
         platform = str(release.model["services"][spec.name].get("platform", ""))
         try:
@@ -123,6 +130,15 @@ class Builder:
         settings = self._settings()
         path = log_path(settings.state_dir, deployment.id if deployment is not None else 0)
         return StepLog(path, redact=redactor(settings))
+
+    def _check_room(self) -> None:
+        problem = self._shortage()
+        if problem:
+            raise OutsideError(
+                problem,
+                hint="It goes on by itself once there is room: destroy what nobody needs.",
+                code="disk-nearly-full",
+            )
 
     def _wait_for_slot(self, cancel: CancelToken) -> None:
         while not self._slots.acquire(timeout=0.2):

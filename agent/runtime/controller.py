@@ -45,6 +45,16 @@ class _Work:
     ask_again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much there is to do: environments that wait for a worker, for how long, and those in one's hands."""
+
+    due: int
+    lag_s: float
+    working: int
+    failing: int  # whose last look failed; each is due again
+
+
 class Controller:
     """`wake` may be called from any thread and returns at once; `run` is the scheduler's loop."""
 
@@ -97,6 +107,14 @@ class Controller:
             else:
                 work.again = True
                 work.nudge.set()
+
+    def load(self) -> Load:
+        """How much there is to do just now; may be asked from any thread."""
+        with self._changed:
+            now = self._clock.monotonic()
+            due = [at for slug, at in self._due_at.items() if at <= now and slug not in self._working]
+            lag_s = max((now - at for at in due), default=0.0)
+            return Load(len(due), lag_s, len(self._working), len(self._failures))
 
     def run(self) -> None:
         """Schedule until `stop`. Feeds the watchdog, since this is the loop that must not hang."""

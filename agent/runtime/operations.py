@@ -36,7 +36,8 @@ class Operations:
     """Every trigger is one of these calls, whoever makes it.
 
     `wake` tells the controller that an environment has something new, `poke` the poller that a
-    project's branches should be listed now, `expect` git what a branch may be at. They only set a flag.
+    project's branches should be listed now, `expect` git what a branch may be at. They only set a flag. `shortage`
+    says which disk is nearly full, "" when none is, as it was last measured.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Operations:
         wake: Callable[[Slug], None],
         poke: Callable[[str], None],
         expect: Callable[[str, str, Revision], None],
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
         self._settings = settings
         self._store = store
@@ -55,6 +57,7 @@ class Operations:
         self._wake = wake
         self._poke = poke
         self._expect = expect
+        self._shortage = shortage
 
     def deploy(self, branch: str, *, project: str | None, caller: str, notice: Notice | None = None) -> Accepted:
         """Put a branch on stage, or bring it up to date. RequestError: bad name, unknown project, no room."""
@@ -75,7 +78,8 @@ class Operations:
         return Accepted(environment, deployment, not known, f"{verb} `{branch}` of {name}.")
 
     def redeploy(self, slug: Slug, *, caller: str, notice: Notice | None = None) -> Accepted:
-        """Build again and replace every container, data kept."""
+        """Build again and replace every container, data kept. RequestError while a disk is nearly full."""
+        self._check_room()
         with self._store.transaction():
             environment = self._existing(slug)
             self._store.environments.update(
@@ -220,6 +224,7 @@ class Operations:
                 code="too-many-environments",
                 http_status=409,
             )
+        self._check_room()
         return self._store.environments.create(
             project=project,
             branch=branch,
@@ -228,6 +233,17 @@ class Operations:
             now=self._clock.now(),
             blocks=block_count(settings.docker.address_pool, settings.docker.block_prefix),
         )
+
+    def _check_room(self) -> None:
+        """What is on stage stays there, and its pushes go on as far as they build nothing."""
+        problem = self._shortage()
+        if problem:
+            raise RequestError(
+                problem,
+                hint="Destroy what nobody needs; the agent cleans up, and `butai events` says when there is room.",
+                code="disk-nearly-full",
+                http_status=409,
+            )
 
     def _project_of(self, branch: str, project: str | None) -> str:
         projects = self._settings().projects

@@ -18,7 +18,6 @@ from agent.errors import AgentError, RequestError
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision
 from agent.planning.branches import check_branch, matches
-from agent.runtime import steplog
 from agent.runtime.operations import Operations
 from agent.runtime.ports import Clock, Git
 from agent.store import Store
@@ -179,7 +178,7 @@ class Poller:
             found.busy = found.again = False
 
     def _maintain(self, project: str) -> None:
-        """Keep the mirror and the step logs tidy, seldom, and never on the way of a push."""
+        """Keep the mirror tidy, seldom, and never on the way of a push."""
         now = self._clock.monotonic()
         with self._lock:
             found = self._rounds.get(project)
@@ -187,7 +186,6 @@ class Poller:
                 return
             found.maintained = now
         self._git.maintain(project)
-        steplog.prune(self._settings().state_dir, lambda: self._store.deployments.newest(steplog.KEPT))
 
 
 def _is_branch(name: str) -> bool:

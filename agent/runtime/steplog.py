@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -13,15 +13,6 @@ KEPT = 20  # step logs of one environment, the newest ones
 def log_path(state_dir: Path, deployment_id: int) -> Path:
     """Where a deployment's step log lives."""
     return state_dir / "logs" / f"{deployment_id}.log"
-
-
-def prune(state_dir: Path, kept: Callable[[], Collection[int]]) -> None:
-    """Remove the logs of deployments that nobody asks for any more: all but those of the ids in `kept`."""
-    found = list((state_dir / "logs").glob("*.log"))
-    keep = {str(deployment_id) for deployment_id in kept()}  # asked after: what was begun meanwhile is in it
-    for path in found:
-        if path.stem not in keep:
-            path.unlink(missing_ok=True)
 
 
 class StepLog:

@@ -49,6 +49,11 @@ class Deployments:
     def __init__(self, database: Database, redactor: Callable[[], Redactor]) -> None:
         self._database = database
         self._redactor = redactor
+        self._told: list[Callable[[Deployment], None]] = []
+
+    def tell(self, told: Callable[[Deployment], None]) -> None:
+        """Have `told` hear of each end from now on, in the thread that writes it. It must be quick and not fail."""
+        self._told.append(told)
 
     def begin(self, environment: Environment, *, cause: str, caller: str, now: datetime) -> Deployment:
         """A new one, queued. StateError "deployment-unfinished" while the environment has another one going."""
@@ -127,7 +132,10 @@ class Deployments:
         }
         if url:
             columns["url"] = url
-        return self._change(deployment_id, columns)
+        finished = self._change(deployment_id, columns)
+        for told in self._told:
+            told(finished)
+        return finished
 
     def _change(self, deployment_id: int, columns: dict[str, Value]) -> Deployment:
         redact = self._redactor()

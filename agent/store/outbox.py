@@ -58,6 +58,11 @@ class Outbox:
         )
         return tuple(_outgoing(row) for row in rows)
 
+    def waiting(self) -> int:
+        """How many messages still have to leave."""
+        [row] = self._database.read("SELECT count(*) FROM outbox WHERE due_at IS NOT NULL")
+        return int(row[0])
+
     def next_at(self) -> datetime | None:
         """When the next message is due; None when none waits."""
         [row] = self._database.read("SELECT min(due_at) FROM outbox")

@@ -18,7 +18,7 @@ from flask import Flask, Response, request
 
 from agent.errors import RequestError
 from agent.planning.edge import agent_address, agent_hostname, edge_address
-from agent.web import api, hooks, lending, pages, problems, slack
+from agent.web import api, care, hooks, lending, pages, problems, slack
 from agent.web.deps import LISTENER, SOCKET, Deps, caller, on_socket
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def create_app(deps: Deps) -> Flask:
     app.register_blueprint(hooks.blueprint(deps))
     app.register_blueprint(lending.blueprint(deps))
     app.register_blueprint(api.blueprint(deps))
+    app.register_blueprint(care.blueprint(deps))
     stages = _bare("butai-stages")
     stages.register_blueprint(pages.blueprint(deps))
     app.wsgi_app = _Door(app.wsgi_app, stages.wsgi_app, deps)  # type: ignore[method-assign]
@@ -65,13 +66,13 @@ def _harden(answer: Response) -> Response:
 
 
 def _admit_api(deps: Deps) -> None:
-    """The API: on the Unix socket for whoever may open it, on TCP only with the token of the settings."""
-    if request.blueprint != "api" or on_socket():
+    """API and figures: on the Unix socket for whoever may open it, on TCP only with the token of the settings."""
+    if request.blueprint not in ("api", "care") or on_socket():
         return
     token = deps.settings().server.token
     if not token:
         raise RequestError(
-            "The API is served on the Unix socket only.",
+            "The API and the figures are served on the Unix socket only.",
             hint="Set server.token_file to serve it here as well.",
             code="not-found",
             http_status=HTTPStatus.NOT_FOUND,

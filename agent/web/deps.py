@@ -14,11 +14,13 @@ from agent.errors import RequestError
 from agent.runtime.dns import DnsKeeper
 from agent.runtime.doctor import Doctor
 from agent.runtime.edits import Edits
+from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.runtime.ports import Clock
+from agent.runtime.vitals import Vitals
 from agent.store import Store
 
 LISTENER = "butai.listener"  # WSGI environ: who accepted the connection
@@ -44,6 +46,8 @@ class Deps:
     dns: DnsKeeper
     lender: Lender
     doctor: Doctor
+    vitals: Vitals
+    figures: Figures
     stopping: Event = field(default_factory=Event)
 
 

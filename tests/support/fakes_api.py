@@ -26,10 +26,12 @@ from agent.planning.plan import Plan, Step, Verb
 from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
 from agent.runtime.doctor import Doctor, Examination
 from agent.runtime.edits import Edits
+from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
+from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
 from agent.web.server import WebServer
@@ -331,6 +333,8 @@ def build_house(directory: Path) -> House:
         dns=cast("DnsKeeper", dns),
         lender=cast("Lender", None),
         doctor=cast("Doctor", doctor),
+        vitals=cast("Vitals", None),
+        figures=cast("Figures", None),
     )
     return House(store, deps, inspector, directory / "agent.sock", woken, dns, doctor)
 

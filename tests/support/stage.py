@@ -18,10 +18,12 @@ from agent.model.names import Revision, Slug
 from agent.runtime.dns import DnsKeeper
 from agent.runtime.doctor import Doctor
 from agent.runtime.edits import Edits
+from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
+from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
 from tests.support.blank import open_store
@@ -208,6 +210,8 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         dns=cast("DnsKeeper", None),
         lender=cast("Lender", None),
         doctor=cast("Doctor", FakeDoctor()),
+        vitals=cast("Vitals", None),
+        figures=cast("Figures", None),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

@@ -50,7 +50,7 @@ def test_a_backup_goes_over_no_file_unless_told_to(settings_path: Path, tmp_path
     Store.open(tmp_path / "other").close()
 
 
-def test_a_backup_of_no_database_says_where_it_was_sought_and_makes_nothing(settings_path: Path, tmp_path: Path) -> None:
+def test_a_backup_of_no_database_says_where_it_looked_and_makes_nothing(settings_path: Path, tmp_path: Path) -> None:
     result = backup(settings_path, str(tmp_path / "copy.db"))
     assert result.exit_code == 2
     assert str(tmp_path / "state" / "butai.db") in result.stderr
