@@ -24,6 +24,7 @@ from agent.store import Store
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 15.0
+_AGAIN_S = 2.0  # while something is away
 _PATIENCE_S = 5.0  # an engine that takes longer to tell about itself is of no use for a deployment
 
 
@@ -65,21 +66,19 @@ class Vitals:
     def run(self, stop: Event) -> None:
         """Look again and again, until told to stop."""
         while not stop.is_set():
+            wait_s = _LOOK_S
             try:
-                self.look()
+                look = self.look()
+                wait_s = _AGAIN_S if look.engine_problem or look.traefik_problem else _LOOK_S
             except Exception:  # stages are served and pushed to without this: it must not end the agent
                 log.exception("a look at the agent's parts failed by a mistake of ours")
-            stop.wait(_LOOK_S)
+            stop.wait(wait_s)
 
     def look(self) -> Look:
         """Ask everything once. The engine comes last, as it is what may hang."""
-        disks = self._disks()
-        self._last = replace(
-            self._last,
-            disks=disks,
-            shortage=care.shortage(disks, self._settings().care),
-            traefik_problem="" if self._traefik_answers() else "Traefik does not answer.",
-        )
+        self._measure()
+        traefik_problem = "" if self._traefik_answers() else "Traefik does not answer."
+        self._last = replace(self._last, traefik_problem=traefik_problem)
         asked_at = self._asked_at = self._clock.monotonic()
         engine, problem = None, ""
         try:
@@ -90,6 +89,9 @@ class Vitals:
             self._asked_at = None
         took_s = self._clock.monotonic() - asked_at
         self._last = replace(self._last, engine=engine, engine_problem=problem, engine_s=took_s)
+        if engine is not None and engine.root_dir != self._engine_dir:
+            self._engine_dir = engine.root_dir  # kept while Docker is away
+            self._measure()
         return self._last
 
     @property
@@ -109,15 +111,14 @@ class Vitals:
             Part("git", self._git_problem()),
         )
 
-    def _disks(self) -> tuple[Disk, ...]:
+    def _measure(self) -> None:
         settings = self._settings()
         places = {"state": settings.state_dir}
-        if self._last.engine is not None:
-            self._engine_dir = self._last.engine.root_dir  # kept while Docker is away
         if settings.docker.host.startswith("unix:") and self._engine_dir:  # else it is on another host
             places["engine"] = Path(self._engine_dir)
         asked = (self._host.disk(place, path) for place, path in places.items())
-        return tuple(disk for disk in asked if disk is not None)
+        disks = tuple(disk for disk in asked if disk is not None)
+        self._last = replace(self._last, disks=disks, shortage=care.shortage(disks, settings.care))
 
     def _database_problem(self) -> str:
         try:

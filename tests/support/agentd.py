@@ -82,6 +82,7 @@ class Agentd:
             "server": {"socket": str(self.socket_path)},
             "docker": {"address_pool": free_pool(self.docker)},
             "traefik": {"address": "127.0.0.1", "http_port": self.port, **(traefik or {})},
+            "care": {"min_free": "64m", "min_free_percent": 0, "min_free_inodes_percent": 0},  # whatever disk is here
             "limits": {"poll_interval_s": 1, "repair_interval_s": 30, **(limits or {})},
             "forges": {"github": {"webhook_secret_file": self._secret("webhook", WEBHOOK_SECRET)}},
             "projects": {name: dict(project) for name, project in projects.items()},

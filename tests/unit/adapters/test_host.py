@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from agent.adapters import host
+from agent.errors import OutsideError
 
 NOBODY = 65534
 
@@ -42,3 +45,33 @@ def test_an_agent_keeps_its_name_with_its_state(tmp_path: Path) -> None:
     name = host.identity(one)
     assert len(name) == 16
     assert host.identity(one) == name != host.identity(other)
+
+
+def test_a_disk_is_measured_as_df_does(tmp_path: Path) -> None:
+    disk = host.disk("state", tmp_path)
+    assert disk is not None
+    assert (disk.place, disk.path) == ("state", str(tmp_path))
+    assert disk.size_bytes == shutil.disk_usage(tmp_path).total
+    assert 0 <= disk.free_bytes <= disk.size_bytes
+    assert host.disk("engine", tmp_path / "elsewhere") is None
+
+
+def test_only_plain_files_are_listed_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "1.log").write_text("12345")
+    (tmp_path / "2.log").mkdir()
+    (tmp_path / "3.log").symlink_to(tmp_path / "1.log")
+    assert [(file.name, file.size_bytes) for file in host.files(tmp_path, "*.log")] == [("1.log", 5)]
+    assert host.files(tmp_path / "nowhere", "*") == ()
+    host.remove_files(tmp_path, ["1.log", "gone.log"])
+    assert not (tmp_path / "1.log").exists()
+    with pytest.raises(OutsideError, match=r"2\.log cannot be removed"):
+        host.remove_files(tmp_path, ["2.log"])
+
+
+def test_this_process_is_measured() -> None:
+    figures = host.own_figures()
+    assert figures["process_resident_memory_bytes"] > 10e6
+    assert figures["process_cpu_seconds_total"] > 0
+    assert abs(figures["process_start_time_seconds"] - time.time()) < 86_400
+    assert figures["process_threads"] >= 1
+    assert figures["process_open_fds"] >= 3

@@ -6,6 +6,7 @@ The reconciler's place is taken by a script of looks: what is tested is when a l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import cast
 
@@ -17,7 +18,7 @@ from agent.model.deployment import Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Slug
 from agent.runtime.cancel import CancelToken
-from agent.runtime.controller import Controller
+from agent.runtime.controller import Controller, Load
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.refresh import Refresher
 from tests.support.desk import ANNA, Desk
@@ -164,6 +165,28 @@ def test_environments_do_not_wait_for_each_other(house: House) -> None:
     house.start()
     assert reached.wait(5)
     hold.set()
+
+
+def test_how_much_waits_and_for_how_long_is_told(house: House) -> None:
+    object.__setattr__(house.desk.settings, "limits", replace(house.desk.settings.limits, workers=1))
+    house.desk.live("one")
+    house.desk.live("two")
+    hold, reached = Event(), Event()
+
+    def act(environment: Environment, cancel: CancelToken) -> float | None:
+        reached.set()
+        hold.wait(5)
+        return None
+
+    house.looks.act = act
+    house.start()
+    assert reached.wait(5)
+    eventually(lambda: house.controller.load().due == 1, 5)
+    before = house.controller.load()
+    eventually(lambda: house.controller.load().lag_s > before.lag_s, 5)
+    assert (before.working, before.failing) == (1, 0)
+    hold.set()
+    eventually(lambda: house.controller.load() == Load(due=0, lag_s=0.0, working=0, failing=0), 5)
 
 
 @pytest.mark.parametrize("wish", ["sleep", "destroy", "redeploy", "an edit"])
