@@ -41,7 +41,7 @@ def test_whoever_may_use_the_socket_reads_how_the_agent_fares(theatre: Theatre, 
     figures = on_socket(theatre, "/metrics").text
     for line in ("butai_engine_up 1", 'butai_ready{part="traefik"} 1', 'butai_disk_free_bytes{place="engine"} '):
         assert f"\n{line}" in figures
-    assert '_count{kind="restart",result="ready"} ' in figures
+    assert '_count{kind="build",result="ready"} ' in figures
 
 
 def _ready(theatre: Theatre) -> dict[str, Any]:
