@@ -20,6 +20,17 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """A disk that has too little room, in two sentences: which one, always the same, and the figures of the moment."""
+
+    what: str
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.figures}"
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """An image as the engine lists it. No tags: dangling."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from agent.config import Care
-from agent.model.care import Disk, KeptFile, StoredImage
+from agent.model.care import Disk, KeptFile, Shortage, StoredImage
 from agent.model.labels import INSTANCE, SLUG
 from agent.planning.units import size
 
@@ -31,16 +31,18 @@ class Removal:
     tags: tuple[str, ...] = ()
 
 
-def shortage(disks: Iterable[Disk], care: Care) -> str:
-    """Which disk is nearly full, in a sentence; "" while there is room everywhere."""
+def shortage(disks: Iterable[Disk], care: Care) -> Shortage | None:
+    """The first disk that is nearly full; None while there is room everywhere."""
     for disk in disks:
         least = max(size(care.min_free), disk.size_bytes * care.min_free_percent / 100)
         if disk.free_bytes < least:
-            return f"The disk of {disk.path} is nearly full: {_amount(disk.free_bytes)} of {_amount(least)} are free."
+            free = f"{_amount(disk.free_bytes)} are free, less than {_amount(least)}."
+            return Shortage(f"The disk of {disk.path} is nearly full.", free)
         least = disk.inodes * care.min_free_inodes_percent / 100
         if disk.free_inodes < least:
-            return f"The disk of {disk.path} has room for few files: {disk.free_inodes} of {least:.0f} inodes are free."
-    return ""
+            free = f"{disk.free_inodes} inodes are free, less than {least:.0f}."
+            return Shortage(f"The disk of {disk.path} has room for few more files.", free)
+    return None
 
 
 def unused_images(

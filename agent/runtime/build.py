@@ -8,6 +8,7 @@ from threading import Semaphore
 from agent.config import Settings
 from agent.errors import CancelledError, DeployError, OutsideError, SessionNeeded
 from agent.logs import redactor
+from agent.model.care import Shortage
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
 from agent.model.release import BuildSpec, Release, ServiceSpec
@@ -28,7 +29,7 @@ class Builder:
         engine: Engine,
         compose: Compose,
         reader: Reader,
-        shortage: Callable[[], str] = lambda: "",
+        shortage: Callable[[], Shortage | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._git = git
@@ -132,11 +133,11 @@ class Builder:
         return StepLog(path, redact=redactor(settings))
 
     def _check_room(self) -> None:
-        problem = self._shortage()
-        if problem:
+        shortage = self._shortage()
+        if shortage is not None:
             raise OutsideError(
-                problem,
-                hint="It goes on by itself once there is room: destroy what nobody needs.",
+                shortage.what,  # told once for each text, and the figures are others at each try
+                hint=f"{shortage.figures} It goes on by itself once there is room: destroy what nobody needs.",
                 code="disk-nearly-full",
             )
 

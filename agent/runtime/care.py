@@ -15,6 +15,7 @@ import structlog
 
 from agent.config import Settings
 from agent.errors import AgentError, OutsideError
+from agent.model.care import Shortage
 from agent.model.labels import INSTANCE, SLUG
 from agent.planning import care as planning
 from agent.runtime import steplog
@@ -43,7 +44,7 @@ class Caretaker:
         engine: CareEngine,
         host: Host,
         clock: Clock,
-        shortage: Callable[[], str],
+        shortage: Callable[[], Shortage | None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -88,7 +89,7 @@ class Caretaker:
 
     def failing(self) -> frozenset[str]:
         """Those of JOBS that did not work the last time."""
-        return frozenset(job for job, complaint in self._complaints.items() if complaint and job in JOBS)
+        return frozenset(job for job in JOBS if self._complaints.get(job))
 
     def last_backup_at(self) -> datetime | None:
         return planning.newest_backup(file.name for file in self._host.files(self._backup_dir(), "*"))
@@ -179,10 +180,10 @@ class Caretaker:
         return not problem
 
     def _told_of_shortage(self) -> bool:
-        problem = self._shortage()
-        # Without its figures, which differ at every look.
-        self._say("disk", problem.partition(":")[0], problem, "the disks have room again")
-        return bool(problem)
+        shortage = self._shortage()
+        what = shortage.what if shortage is not None else ""
+        self._say("disk", what, str(shortage), "the disks have room again")
+        return shortage is not None
 
     def _say(self, subject: str, kind: str, begun: str, over: str) -> None:
         """Once for each kind of thing that went wrong, and once when it is over."""

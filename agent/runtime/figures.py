@@ -42,11 +42,12 @@ class Figures:
         self._caretaker = caretaker
         self._tally = tally
         self._host = host
+        self._version = version("butai")  # which reads a file
 
     def text(self) -> str:
         """All figures, in Prometheus' words. Raises what the store raises."""
         figures: dict[str, Values] = {
-            "butai_info": {(version("butai"),): 1.0},
+            "butai_info": {(self._version,): 1.0},
             "butai_ready": {(part.name,): float(not part.problem) for part in self._vitals.parts()},
             **self._of_environments(),
             **self._of_work(),
@@ -93,7 +94,7 @@ class Figures:
             "butai_disk_free_bytes": {(disk.place,): disk.free_bytes for disk in look.disks},
             "butai_disk_inodes": {(disk.place,): disk.inodes for disk in look.disks},
             "butai_disk_free_inodes": {(disk.place,): disk.free_inodes for disk in look.disks},
-            "butai_disk_nearly_full": {(): float(bool(look.shortage))},
+            "butai_disk_nearly_full": {(): float(look.shortage is not None)},
         }
 
     def _of_care(self) -> dict[str, Values]:

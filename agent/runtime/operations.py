@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from agent.config import Settings
 from agent.errors import RequestError
+from agent.model.care import Shortage
 from agent.model.deployment import Deployment, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Revision, Slug
@@ -37,7 +38,7 @@ class Operations:
 
     `wake` tells the controller that an environment has something new, `poke` the poller that a
     project's branches should be listed now, `expect` git what a branch may be at. They only set a flag. `shortage`
-    says which disk is nearly full, "" when none is, as it was last measured.
+    says which disk is nearly full, as it was last measured.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Operations:
         wake: Callable[[Slug], None],
         poke: Callable[[str], None],
         expect: Callable[[str, str, Revision], None],
-        shortage: Callable[[], str] = lambda: "",
+        shortage: Callable[[], Shortage | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -236,10 +237,10 @@ class Operations:
 
     def _check_room(self) -> None:
         """What is on stage stays there, and its pushes go on as far as they build nothing."""
-        problem = self._shortage()
-        if problem:
+        shortage = self._shortage()
+        if shortage is not None:
             raise RequestError(
-                problem,
+                str(shortage),
                 hint="Destroy what nobody needs; the agent cleans up, and `butai events` says when there is room.",
                 code="disk-nearly-full",
                 http_status=409,

@@ -15,7 +15,7 @@ import structlog
 
 from agent.config import Settings
 from agent.errors import AgentError, OutsideError
-from agent.model.care import Disk, EngineFigures, Part
+from agent.model.care import Disk, EngineFigures, Part, Shortage
 from agent.planning import care
 from agent.runtime.care_ports import CareEngine, Host
 from agent.runtime.ports import Clock
@@ -23,6 +23,7 @@ from agent.store import Store
 
 log = structlog.get_logger(__name__)
 
+_TICK_S = 1.0  # how late changed settings may be noticed
 _LOOK_S = 15.0
 _AGAIN_S = 2.0  # while something is away
 _PATIENCE_S = 5.0  # an engine that takes longer to tell about itself is of no use for a deployment
@@ -33,7 +34,7 @@ class Look:
     """What was found the last time; `engine_problem` and `traefik_problem` in words, "" when all is well."""
 
     disks: tuple[Disk, ...] = ()
-    shortage: str = ""
+    shortage: Shortage | None = None
     engine: EngineFigures | None = None
     engine_problem: str = "Docker was not asked yet."
     engine_s: float = 0.0
@@ -66,13 +67,21 @@ class Vitals:
     def run(self, stop: Event) -> None:
         """Look again and again, until told to stop."""
         while not stop.is_set():
-            wait_s = _LOOK_S
-            try:
-                look = self.look()
-                wait_s = _AGAIN_S if look.engine_problem or look.traefik_problem else _LOOK_S
-            except Exception:  # stages are served and pushed to without this: it must not end the agent
-                log.exception("a look at the agent's parts failed by a mistake of ours")
-            stop.wait(wait_s)
+            before = self._settings().care
+            due = self._clock.monotonic() + self._guarded_look()
+            while self._clock.monotonic() < due and self._settings().care == before:
+                if stop.wait(_TICK_S):
+                    return
+
+    def _guarded_look(self) -> float:
+        """After how many seconds to look again."""
+        try:
+            look = self.look()
+        except Exception:  # stages are served and pushed to without this: it must not end the agent
+            log.exception("a look at the agent's parts failed by a mistake of ours")
+            self._last = replace(self._last, engine_problem="The last look at it failed by a mistake of ours.")
+            return _LOOK_S
+        return _AGAIN_S if look.engine_problem or look.traefik_problem else _LOOK_S
 
     def look(self) -> Look:
         """Ask everything once. The engine comes last, as it is what may hang."""
@@ -98,8 +107,8 @@ class Vitals:
     def last(self) -> Look:
         return self._last
 
-    def shortage(self) -> str:
-        """Which disk is nearly full, in a sentence; "" while there is room."""
+    def shortage(self) -> Shortage | None:
+        """Which disk is nearly full; None while there is room."""
         return self._last.shortage
 
     def parts(self) -> tuple[Part, ...]:

@@ -52,7 +52,10 @@ class Deployments:
         self._told: list[Callable[[Deployment], None]] = []
 
     def tell(self, told: Callable[[Deployment], None]) -> None:
-        """Have `told` hear of each end from now on, in the thread that writes it. It must be quick and not fail."""
+        """Have `told` hear of each end from now on, in the thread that writes it: quick, and never failing.
+
+        Where that is part of a larger transaction which is undone, it was told for nothing.
+        """
         self._told.append(told)
 
     def begin(self, environment: Environment, *, cause: str, caller: str, now: datetime) -> Deployment:

@@ -75,3 +75,30 @@ def test_the_database_is_copied_beside_the_agent_that_uses_it(theatre: Theatre, 
     assert theatre.agent.running
     made = list((theatre.agent.state_dir / "backups").iterdir())
     assert len(made) == 1, "the first one is made at the start"
+
+
+def test_a_nearly_full_disk_refuses_what_is_new_and_holds_up_what_is_built(theatre: Theatre, slug: str) -> None:
+    care = dict(theatre.agent.settings["care"])
+    theatre.push("tiny", "too-late", page("too late"))
+    try:
+        theatre.agent.configure(care={"min_free_percent": 90})  # no disk of a test machine has that much
+
+        eventually(lambda: "\nbutai_disk_nearly_full 1\n" in on_socket(theatre, "/metrics").text, 20)
+        refused = theatre.agent.send("/environments", {"branch": "too-late", "project": "tiny"}, check=False)
+
+        assert refused.status_code == 409
+        assert "is nearly full" in refused.json()["detail"]
+        assert refused.json()["hint"]
+        theatre.push("tiny", "watched-over", page("after all"))
+        eventually(lambda: _waits(theatre), 20)
+        assert "on stage" in theatre.agent.visit(slug).text
+    finally:
+        theatre.agent.configure(care=care)
+    theatre.shows(slug, "after all", seconds=60)
+    assert [event["text"] for event in theatre.agent.ask("/events")["events"] if event["kind"] == "care"]
+
+
+def _waits(theatre: Theatre) -> bool:
+    notices = theatre.last("tiny", "watched-over")["notices"]
+    assert any(line.startswith("Waiting: ") and "nearly full" in line for line in notices), notices
+    return True

@@ -9,6 +9,7 @@ import pytest
 
 from agent import config
 from agent.errors import OutsideError
+from agent.model.care import Shortage
 from agent.model.release import BuildSpec
 from agent.runtime.build import Builder
 from agent.runtime.cancel import CancelToken
@@ -17,7 +18,7 @@ from agent.runtime.reader import Reader
 from tests.support.careworld import SETTINGS
 from tests.support.plans import environment, release, service
 
-PROBLEM = "The disk of /var/lib/docker is nearly full: 1 GB of 10 GB are free."
+SHORTAGE = Shortage("The disk of /var/lib/docker is nearly full.", "1 GB are free, less than 10 GB.")
 
 
 def test_nothing_is_built_or_pulled_while_a_disk_is_nearly_full(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_nothing_is_built_or_pulled_while_a_disk_is_nearly_full(tmp_path: Path) 
         engine=cast("Engine", None),
         compose=cast("Compose", None),
         reader=cast("Reader", None),
-        shortage=lambda: PROBLEM,
+        shortage=lambda: SHORTAGE,
     )
     web = service("web", build=BuildSpec(context=".", dockerfile="Dockerfile"))
     with pytest.raises(OutsideError) as built:
@@ -37,5 +38,5 @@ def test_nothing_is_built_or_pulled_while_a_disk_is_nearly_full(tmp_path: Path) 
     with pytest.raises(OutsideError) as pulled:
         builder.pull(release(web), web, None, cancel=CancelToken())
     for caught in (built, pulled):
-        assert (caught.value.message, caught.value.code) == (PROBLEM, "disk-nearly-full")
-        assert "by itself" in caught.value.hint
+        assert (caught.value.message, caught.value.code) == (SHORTAGE.what, "disk-nearly-full")
+        assert "1 GB are free" in caught.value.hint, "in the message it would be told anew at each try"

@@ -153,7 +153,7 @@ def test_a_nearly_full_disk_is_told_and_cleaned_at_once_and_told_when_there_is_r
     world.fill(free_bytes=50 * GB)
     world.after(1)
     assert world.told() == [
-        "The disk of /var/lib/butai is nearly full: 1 GB of 10 GB are free.",
+        "The disk of /var/lib/butai is nearly full. 1 GB are free, less than 10 GB.",
         "the disks have room again",
     ]
 
@@ -179,10 +179,10 @@ def test_volumes_mirrors_and_checkouts_are_never_touched(world: CareWorld) -> No
 
 def test_a_disk_without_figures_is_not_full(world: CareWorld) -> None:
     world.host.disks = {}
-    assert world.vitals.look().shortage == ""
+    assert world.vitals.look().shortage is None
     world.host.disks = {"engine": replace(image_disk(), free_bytes=0)}
     world.vitals.look()
-    assert "/engine" in world.vitals.shortage()
+    assert "/engine" in str(world.vitals.shortage())
 
 
 def image_disk() -> planning.Disk:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import OutsideError, RequestError
-from agent.model.care import EngineFigures
+from agent.model.care import EngineFigures, Shortage
 from agent.runtime.vitals import Vitals
 from tests.support.careworld import GB, NOW, CareWorld, build_world
 from tests.support.desk import Desk
@@ -98,14 +98,14 @@ def test_the_disk_of_the_engine_is_measured_also_while_it_is_away(world: CareWor
     world.engine.failure = OutsideError("Docker does not answer.", code="docker-down")
     world.vitals.look()
     world.fill("engine", free_bytes=GB)
-    assert "nearly full" in world.vitals.shortage()
+    assert "nearly full" in str(world.vitals.shortage())
 
 
 def test_nothing_new_goes_on_stage_while_a_disk_is_nearly_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     live = desk.live("main")
-    problem = "The disk of /x is nearly full: 1 GB of 10 GB are free."
-    monkeypatch.setattr(desk.operations, "_shortage", lambda: problem)
-    with pytest.raises(RequestError, match="nearly full") as caught:
+    shortage = Shortage("The disk of /x is nearly full.", "1 GB are free, less than 10 GB.")
+    monkeypatch.setattr(desk.operations, "_shortage", lambda: shortage)
+    with pytest.raises(RequestError, match=r"nearly full\. 1 GB") as caught:
         desk.deploy("feature/new")
     assert (caught.value.code, caught.value.http_status) == ("disk-nearly-full", 409)
     assert caught.value.hint
