@@ -34,7 +34,7 @@ from agent.model.names import Slug
 from agent.planning import edge, routing
 from agent.runtime.attempts import Attempts
 from agent.runtime.build import Builder
-from agent.runtime.care import Caretaker
+from agent.runtime.caretaker import Caretaker
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
 from agent.runtime.decider import Decider

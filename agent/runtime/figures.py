@@ -10,8 +10,8 @@ from agent.config import Settings
 from agent.model.deployment import Phase
 from agent.planning import metrics
 from agent.planning.metrics import Values
-from agent.runtime.care import JOBS, Caretaker
 from agent.runtime.care_ports import Host
+from agent.runtime.caretaker import JOBS, Caretaker
 from agent.runtime.controller import Load
 from agent.runtime.tally import Tally
 from agent.runtime.vitals import Vitals

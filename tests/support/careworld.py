@@ -14,7 +14,7 @@ from agent.errors import AgentError
 from agent.model.care import Disk, EngineFigures, KeptFile, StoredImage
 from agent.model.labels import INSTANCE, SLUG
 from agent.model.observed import Container
-from agent.runtime.care import Caretaker
+from agent.runtime.caretaker import Caretaker
 from agent.runtime.vitals import Vitals
 from agent.store import Store
 from tests.support.blank import open_store

@@ -62,6 +62,15 @@ def test_only_the_agent_may_look_into_the_folder_of_copies(world: CareWorld) -> 
     assert stat.S_IMODE((world.directory / "backups").stat().st_mode) == 0o700
 
 
+def test_what_a_killed_agent_left_of_a_copy_goes_with_the_next_one(world: CareWorld) -> None:
+    (world.directory / "backups").mkdir()
+    for name in (".butai-20260101T000000Z.db.new", ".butai-20260101T000000Z.db.new-journal", ".mine"):
+        (world.directory / "backups" / name).write_text("half")
+    world.after(1)
+    left = {path.name for path in (world.directory / "backups").iterdir()}
+    assert left == {".mine", planning.backup_name(world.clock.now())}
+
+
 def test_a_copy_that_fails_is_told_once_and_tried_again_soon(world: CareWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

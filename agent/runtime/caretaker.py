@@ -114,6 +114,8 @@ class Caretaker:
         except OSError as error:
             why = f"{directory} cannot be made: {error.strerror or error}."
             raise OutsideError(why, hint="Check the owner of the state directory.", code="backup-failed") from error
+        unfinished = [file.name for file in self._host.files(directory, ".butai-*")]  # of an agent that was killed
+        self._host.remove_files(directory, unfinished)
         name = planning.backup_name(self._clock.now())
         self._store.copy_to(directory / name)
         old = planning.old_backups((file.name for file in self._host.files(directory, "*")), care, made=name)
