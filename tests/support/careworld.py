@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 from agent import config
 from agent.adapters import host
@@ -46,11 +47,13 @@ class FakeCareEngine:
     cache: int = 0
     failure: AgentError | None = None
     version: str = "29.0.0"
+    asked: int = 0  # how often for its figures
 
     def put(self, *images: StoredImage) -> None:
         self.kept |= {one.id: one for one in images}
 
     def figures(self) -> EngineFigures:
+        self.asked += 1
         self._fail()
         return EngineFigures(self.version, "/var/lib/docker", {"running": len(self.running)}, len(self.kept))
 
@@ -150,13 +153,37 @@ class CareWorld:
         return sorted(path.name for path in (self.directory / "backups").glob("*"))
 
 
+class HandStop(Event):
+    """Never waits: turns the clock, and does what is to be done at a time. Ends a loop once `until_s` have passed."""
+
+    def __init__(self, world: CareWorld, until_s: float, *, at_s: float, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._world = world
+        self._until = world.clock.seconds + until_s
+        self._at = world.clock.seconds + at_s
+        self._act = act
+
+    def wait(self, timeout: float | None = None) -> bool:
+        before = self._world.clock.seconds
+        self._world.clock.seconds += timeout or 0.0
+        if before < self._at <= self._world.clock.seconds:
+            self._act()
+        if self._world.clock.seconds >= self._until:
+            self.set()
+        return self.is_set()
+
+
 def build_world(directory: Path, more: str = "") -> CareWorld:
-    """`more` is further TOML."""
-    settings = config.parse(SETTINGS.format(directory=directory) + more, directory)
+    """With `more` as further settings, until `change_settings`."""
     engine, fake_host, clock, traefik = FakeCareEngine(), FakeHost(), HandClock(), [True]
     store = open_store(directory / "butai.db")
+    world: CareWorld
+
+    def settings() -> Settings:
+        return world.settings
+
     vitals = Vitals(
-        settings=lambda: settings,
+        settings=settings,
         store=store,
         engine=engine,
         host=fake_host,
@@ -164,11 +191,21 @@ def build_world(directory: Path, more: str = "") -> CareWorld:
         traefik_answers=lambda: traefik[0],
     )
     caretaker = Caretaker(
-        settings=lambda: settings,
+        settings=settings,
         store=store,
         engine=engine,
         host=fake_host,
         clock=clock,
         shortage=vitals.shortage,
     )
-    return CareWorld(directory, settings, engine, fake_host, clock, store, vitals, caretaker, traefik)
+    parsed = _parsed(directory, more)
+    world = CareWorld(directory, parsed, engine, fake_host, clock, store, vitals, caretaker, traefik)
+    return world
+
+
+def change_settings(world: CareWorld, more: str) -> None:
+    world.settings = _parsed(world.directory, more)
+
+
+def _parsed(directory: Path, more: str) -> Settings:
+    return config.parse(SETTINGS.format(directory=directory) + more, directory)

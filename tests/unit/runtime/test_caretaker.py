@@ -17,7 +17,7 @@ from agent.model.names import Slug
 from agent.planning import care as planning
 from agent.runtime.steplog import log_path
 from agent.store import Store
-from tests.support.careworld import GB, NOW, CareWorld, build_world, image
+from tests.support.careworld import GB, NOW, CareWorld, HandStop, build_world, change_settings, image
 from tests.support.fakes_api import container
 from tests.support.plans import environment
 
@@ -196,3 +196,19 @@ def test_a_disk_without_figures_is_not_full(world: CareWorld) -> None:
 
 def image_disk() -> planning.Disk:
     return planning.Disk("engine", "/engine", 100 * GB, 50 * GB, 0, 0)
+
+
+def test_changed_settings_are_taken_up_while_it_runs(tmp_path: Path) -> None:
+    world = build_world(tmp_path, "[care]\nbackups = 0\nclean_interval_s = 86400\n")
+    world.after(61)
+    world.engine.put(image("old"))
+
+    def change() -> None:
+        assert world.backups() == []
+        assert world.engine.kept
+        change_settings(world, "[care]\nclean_interval_s = 100\n")
+
+    world.caretaker.run(HandStop(world, 300, at_s=150, act=change))
+    assert len(world.backups()) == 1
+    assert world.engine.kept == {}
+    world.store.close()

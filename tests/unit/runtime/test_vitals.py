@@ -11,7 +11,7 @@ import pytest
 from agent.errors import OutsideError, RequestError
 from agent.model.care import EngineFigures, Shortage
 from agent.runtime.vitals import Vitals
-from tests.support.careworld import GB, NOW, CareWorld, build_world
+from tests.support.careworld import GB, NOW, CareWorld, HandStop, build_world, change_settings
 from tests.support.desk import Desk
 
 
@@ -115,3 +115,27 @@ def test_nothing_new_goes_on_stage_while_a_disk_is_nearly_full(desk: Desk, monke
     assert desk.store.deployments.current(live.slug) is None
     desk.deploy("main")
     desk.operations.destroy(live.slug, caller="unix:anna")
+
+
+def test_everything_is_asked_seldom_and_what_is_away_more_often(world: CareWorld) -> None:
+    before = world.engine.asked
+    world.vitals.run(HandStop(world, 150, at_s=75, act=lambda: world.traefik.__setitem__(0, False)))
+    seldom, often = 75 / 15, 75 / 2
+    assert seldom + often - 10 < world.engine.asked - before <= seldom + often + 2
+
+
+def test_changed_limits_count_at_once(world: CareWorld) -> None:
+    def change() -> None:
+        assert world.vitals.shortage() is None
+        change_settings(world, "[care]\nmin_free_percent = 90\n")
+
+    world.vitals.run(HandStop(world, 4, at_s=2, act=change))
+    assert world.vitals.shortage() is not None
+
+
+def test_a_mistake_of_ours_is_a_problem_of_the_engine_and_ends_nothing(
+    world: CareWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.engine, "figures", lambda: 1 / 0)
+    world.vitals.run(HandStop(world, 4, at_s=2, act=lambda: None))
+    assert "mistake of ours" in problems(world.vitals)["engine"]
