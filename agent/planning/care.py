@@ -34,7 +34,7 @@ class Removal:
 def shortage(disks: Iterable[Disk], care: Care) -> Shortage | None:
     """The first disk that is nearly full; None while there is room everywhere."""
     for disk in disks:
-        least = max(size(care.min_free), disk.size_bytes * care.min_free_percent / 100)
+        least = least_free(disk.size_bytes, care)
         if disk.free_bytes < least:
             free = f"{_amount(disk.free_bytes)} are free, less than {_amount(least)}."
             return Shortage(f"The disk of {disk.path} is nearly full.", free)
@@ -43,6 +43,11 @@ def shortage(disks: Iterable[Disk], care: Care) -> Shortage | None:
             free = f"{disk.free_inodes} inodes are free, less than {least:.0f}."
             return Shortage(f"The disk of {disk.path} has room for few more files.", free)
     return None
+
+
+def least_free(size_bytes: int, care: Care) -> float:
+    """Bytes that must be free on a disk of this size."""
+    return max(size(care.min_free), size_bytes * care.min_free_percent / 100)
 
 
 def unused_images(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, Verdict, failure, not_applicable, ok, unknown, warning
+from agent.planning.care import least_free
 from agent.planning.packages import install, upgrade
 from agent.planning.versions import version_of
 
@@ -105,13 +106,14 @@ def processes(facts: Facts, settings: Settings) -> Finding:
 def disk_space(facts: Facts, settings: Settings) -> Finding:
     """Free space below the state directory and Docker's own folder.
 
-    Source: host-limits, images + build cache.
+    Source: host-limits, images + build cache. A failure at the latest when the agent itself takes nothing new.
     """
     if not facts.host.disks:
         return unknown("No disk could be measured.")
-    disk = min(facts.host.disks, key=lambda one: one.free_bytes)
+    least = {one.path: max(5 * _GIB, least_free(one.bytes, settings.care)) for one in facts.host.disks}
+    disk = min(facts.host.disks, key=lambda one: one.free_bytes - least[one.path])
     says = f"{disk.free_bytes / _GIB:.1f} of {disk.bytes / _GIB:.1f} GiB are free at {disk.path}."
-    if disk.free_bytes < 5 * _GIB:
+    if disk.free_bytes < least[disk.path]:
         return failure(says, _LESS_CACHE)
     return warning(says, _LESS_CACHE) if disk.free_bytes < 15 * _GIB else ok(says)
 

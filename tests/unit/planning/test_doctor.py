@@ -465,6 +465,7 @@ CASES: tuple[Case, ...] = (
         PRUNE,
     ),
     ("disk-space", host(disks=(Disk("/x", 50 * GIB, GIB, 100, 90),)), F, "1.0 of 50.0 GiB are free at /x.", PRUNE),
+    ("disk-space", host(disks=(Disk("/x", 200 * GIB, 19 * GIB, 9, 9),)), F, "19.0 of 200.0 GiB are free at /x.", PRUNE),
     ("disk-space", host(disks=()), U, "No disk could be measured.", ""),
     (
         "disk-inodes",
