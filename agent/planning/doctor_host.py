@@ -104,9 +104,9 @@ def processes(facts: Facts, settings: Settings) -> Finding:
 
 
 def disk_space(facts: Facts, settings: Settings) -> Finding:
-    """Free space below the state directory and Docker's own folder.
+    """Free space below the state directory and Docker's own folder: less than `[care]` asks for is a failure.
 
-    Source: host-limits, images + build cache. A failure at the latest when the agent itself takes nothing new.
+    Source: host-limits, images + build cache.
     """
     if not facts.host.disks:
         return unknown("No disk could be measured.")
