@@ -6,7 +6,6 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from agent.cli.client import Client, Json
 from agent.cli.gate import Gate
@@ -33,7 +32,6 @@ class Session:
     def domain(self) -> str:
         """Of the settings; empty where they cannot be read."""
         return _text(self.config, "domain")
-        return self.socket_option or _path_of(self.config, "server", "socket") or DEFAULT_SOCKET
 
     @cached_property
     def client(self) -> Client:
@@ -60,18 +58,9 @@ def _text(config: Path, *keys: str) -> str:
 
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
+
+
 def state_dir_of(config: Path) -> Path:
     """Where the agent keeps everything, without the secrets that all of the settings would take."""
-    found = _path_of(config, "state_dir") or DEFAULT_STATE_DIR
+    found = _path(_text(config, "state_dir")) or DEFAULT_STATE_DIR
     return config.absolute().parent / found  # relative paths start at the file's folder
-
-
-def _path_of(config: Path, *keys: str) -> Path | None:
-    """Only this one key: the settings may name secrets that this user cannot read, and that is fine."""
-    try:
-        found: Any = tomllib.loads(config.read_text("utf-8"))
-        for key in keys:
-            found = found.get(key, {})
-    except (OSError, ValueError, AttributeError):
-        return None
-    return Path(found) if isinstance(found, str) and found else None
