@@ -12,7 +12,11 @@ from tools.console import say
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET_S = 30
-_WAITING = tuple(f"tests/unit/adapters/test_{name}.py" for name in ("process", "watch"))
+_WAITING = (
+    ("tests/unit/adapters/test_process.py", "tests/unit/runtime/test_controller.py"),
+    ("tests/unit/adapters/test_watch.py", "tests/unit/adapters/test_docker_line.py"),
+)
+_FOLDERS = (("cli", "runtime"), ("web", "adapters"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,17 +30,17 @@ class Check:
 
 
 def _unit_tests() -> tuple[tuple[str, list[str]], ...]:
-    """In parts, the longest first: to hand single tests to workers, each of which reads all, takes longer.
+    """In parts: to hand single tests to workers, each of which reads all, takes longer, and each part costs its start.
 
-    What mostly waits for programs and for the kernel is a part of its own, beside those that need the processor.
+    What mostly waits for programs and for the kernel is apart, beside what needs the processor.
     """
-    folders = [f"tests/unit/{name}" for name in ("web", "cli", "runtime", "adapters")]
-    rest = [f"--ignore={folder}" for folder in folders]
-    apart = [f"--ignore={file}" for file in _WAITING]
+    apart = [f"--ignore={file}" for files in _WAITING for file in files]
+    folders = [[f"tests/unit/{name}" for name in names] for names in _FOLDERS]
+    rest = [f"--ignore={folder}" for group in folders for folder in group]
     return (
-        ("programs and watchers", list(_WAITING)),
+        *(("what waits", list(files)) for files in _WAITING),
+        *((" and ".join(names), [*group, *apart]) for names, group in zip(_FOLDERS, folders, strict=True)),
         ("planning and all else, layers too", ["tests/unit", *rest]),
-        *((Path(one).name, [one, *apart]) for one in folders),
     )
 
 
