@@ -16,4 +16,5 @@ REVISION = "butai.revision"  # the revision that the image or container was made
 CONFIG = "butai.config"  # hash of what forces a new container; never of the revision
 SALT = "butai.salt"  # how often its environment was redeployed when it was made
 DEPLOYMENT = "butai.deployment"
+WORKTREE = "butai.worktree"  # which of the folders that the worktree had it mounts; "" where nobody knew
 ROLE = "butai.role"  # "edge" for Traefik and its network, "helper" for the ownership helper

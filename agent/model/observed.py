@@ -87,7 +87,7 @@ class Observed:
     own_images: tuple[str, ...] | None = ()  # every tag that was built for this environment; None: not looked for
     release: Release | None = None  # of the target revision, if it was read already
     checkout: Revision | None = None  # what the worktree holds; None when there is none
-    checkout_made_at: float = 0.0  # when its folder was made, in seconds since the epoch; 0 when nobody knows
+    checkout_identity: str = ""  # another one each time that its folder was made anew; "" when nobody knows
     edited: Revision | None = None  # what people made of it: that stays in the worktree, even when it failed
     holds_edit: bool = False  # whether an edit is in the worktree, be it one that is not wanted any more
     routed: RouteTable | None = None  # what Traefik's file says

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.model.change import Verdict
-from agent.model.labels import CONFIG, REVISION
+from agent.model.labels import CONFIG, REVISION, WORKTREE
 from agent.model.observed import Container, ContainerState, Observed
 from agent.model.release import ServiceSpec
 from agent.planning.images import delta_tag
@@ -79,8 +79,9 @@ def _holds_what_is_wanted(spec: ServiceSpec, container: Container, images: froze
 
 def _must_be_new(spec: ServiceSpec, container: Container, observed: Observed) -> bool:
     """What it mounts was replaced: the mount still shows the old one, though image and settings are the same."""
-    if spec.binds and container.created_at < int(observed.checkout_made_at):  # somebody had removed the worktree
-        return True
+    made_for = container.labels.get(WORKTREE)
+    if spec.binds and made_for and observed.checkout_identity not in ("", made_for):
+        return True  # somebody had removed the worktree
     return _is_asked(spec, container, observed, lambda verdict: verdict.recreate)
 
 

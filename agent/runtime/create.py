@@ -14,7 +14,7 @@ from agent.config import Settings
 from agent.errors import DeployError
 from agent.model.deployment import Deployment
 from agent.model.environment import Environment
-from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
+from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT, WORKTREE
 from agent.model.observed import Observed
 from agent.model.release import Release
 from agent.planning.identity import current
@@ -78,6 +78,7 @@ def create_model(
         labels[CONFIG] = spec.config_hash
         labels[REVISION] = str(release.revision)
         labels[SALT] = str(environment.salt)
+        labels[WORKTREE] = observed.checkout_identity
         labels[DEPLOYMENT] = str(deployment.id if deployment is not None else 0)
     return model
 

@@ -119,7 +119,7 @@ class Observer:
             own_images=None,
             release=release,
             checkout=self._git.checkout_revision(environment.project, slug),
-            checkout_made_at=self._git.checkout_made_at(environment.project, slug),
+            checkout_identity=self._git.checkout_identity(environment.project, slug),
             edited=environment.edited,
             holds_edit=self._git.holds_edit(environment.project, slug),
             previous=way.previous,

@@ -140,8 +140,8 @@ class Git(Protocol):
         """What the worktree holds; None when there is none, or when an update of it was interrupted."""
         ...
 
-    def checkout_made_at(self, project: str, slug: Slug) -> float:
-        """When the worktree's folder was made, in seconds since the epoch; 0 when nobody knows."""
+    def checkout_identity(self, project: str, slug: Slug) -> str:
+        """Another text each time that the worktree's folder was made anew; "" when nobody knows."""
         ...
 
     def holds_edit(self, project: str, slug: Slug) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 
 import httpx
+from docker.errors import APIError
 
 from tests.e2e.conftest import BuildTheatre
 from tests.support.eventually import eventually
@@ -74,9 +76,16 @@ def test_containers_and_networks_that_somebody_removed_come_back(stricken: Theat
     for container in stricken.agent.containers(slug):
         api.remove_container(container["Id"], force=True)
     [network] = api.networks(filters={"label": f"butai.slug={slug}"})
-    for name in network_users(stricken, network["Id"]):
-        api.disconnect_container_from_network(name, network["Id"], force=True)
-    api.remove_network(network["Id"])
+
+    def is_removed() -> bool:
+        """Meanwhile the agent makes containers again, and joins them to it."""
+        with contextlib.suppress(APIError):
+            for name in network_users(stricken, network["Id"]):
+                api.disconnect_container_from_network(name, network["Id"], force=True)
+            api.remove_network(network["Id"])
+        return network["Id"] not in {one["Id"] for one in api.networks()}
+
+    eventually(is_removed, 20)
     stricken.shows(slug, "alive", seconds=60)
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from agent.adapters import process
 from agent.adapters.git import edits, kept, submodules
@@ -53,12 +54,12 @@ class Checkout:
         except (OSError, ValueError):
             return None
 
-    def made_at(self) -> float:
-        """When its folder was made, in seconds since the epoch; 0 when nobody knows."""
+    def identity(self) -> str:
+        """Another text for each folder that was made; "" when nobody knows."""
         try:
-            return self._made.stat().st_mtime
+            return self._made.read_text()
         except OSError:
-            return 0.0
+            return ""
 
     def holds_edit(self) -> bool:
         """Whether it holds an edit that was kept."""
@@ -105,7 +106,7 @@ class Checkout:
         self._meta.mkdir(parents=True, exist_ok=True)
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True)
-            self._made.touch()
+            replace_text(self._made, uuid4().hex)
         (self._meta / "commondir").write_text("../..\n")
         (self._meta / "gitdir").write_text(f"{self._directory}/.git\n")
         if not (self._meta / "HEAD").exists():

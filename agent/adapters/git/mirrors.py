@@ -192,8 +192,8 @@ class GitMirrors:
     def checkout_revision(self, project: str, slug: Slug) -> Revision | None:
         return self._checkout(project, slug, {}).revision()
 
-    def checkout_made_at(self, project: str, slug: Slug) -> float:
-        return self._checkout(project, slug, {}).made_at()
+    def checkout_identity(self, project: str, slug: Slug) -> str:
+        return self._checkout(project, slug, {}).identity()
 
     def holds_edit(self, project: str, slug: Slug) -> bool:
         return self._checkout(project, slug, {}).holds_edit()

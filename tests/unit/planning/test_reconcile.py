@@ -158,12 +158,17 @@ def test_what_takes_long_to_start_is_looked_at_less_often() -> None:
 
 
 def test_what_mounts_a_worktree_that_somebody_removed_is_made_anew_with_it() -> None:
-    mounting = replace(WEB, binds=(BindMount("www", "/www", False),))
-    world = live(observed(release(DB, mounting), DB_UP, container(mounting), listening=frozenset({"web-1"})))
+    mounting = replace(WEB, binds=(BindMount("www", "/www"),))
+    web = container(mounting, labels={**WEB_UP.labels, "butai.worktree": "first"})
+    world = live(observed(release(DB, mounting), DB_UP, web, listening=frozenset({"web-1"}), checkout_identity="first"))
+    assert plan(world).converged
     assert str(plan(replace(world, checkout=None), going=False)).startswith("checkout 1111111111")
-    assert str(plan(replace(world, checkout_made_at=1002.5), going=False)) == "create web: web changed"
-    assert "create" not in str(plan(replace(world, checkout_made_at=1001.9), going=False))
-    assert "create" not in str(plan(replace(UP, checkout_made_at=1002.5), going=False))
+    assert str(plan(replace(world, checkout_identity="second"), going=False)) == "create web: web changed"
+    assert "create" not in str(plan(replace(world, checkout_identity=""), going=False))
+    unknown = replace(world, checkout_identity="second", containers=(DB_UP, container(mounting)))
+    assert "create" not in str(plan(unknown, going=False)), "made before anybody wrote it down"
+    copied = replace(UP, checkout_identity="second", containers=(DB_UP, replace(web, id="web-1")))
+    assert "create" not in str(plan(copied, going=False)), "it mounts nothing"
 
 
 def test_traefik_joins_while_containers_start() -> None:

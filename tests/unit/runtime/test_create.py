@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT
+from agent.model.labels import CONFIG, DEPLOYMENT, REVISION, SALT, WORKTREE
 from agent.planning.images import delta_tag
 from agent.runtime.create import create_model, scale
 from tests.support.plans import R1, container, deployment, environment, observed, release, service
@@ -13,12 +13,14 @@ SHOP = release(DB, WEB)
 
 
 def test_the_labels_of_a_container_are_those_by_which_the_next_look_knows_it() -> None:
-    model = create_model(environment(salt=3), SHOP, deployment(id=12), observed(SHOP))
+    world = observed(SHOP, checkout_identity="first")
+    model = create_model(environment(salt=3), SHOP, deployment(id=12), world)
     assert model["services"]["web"]["labels"] == {
         CONFIG: WEB.config_hash,
         REVISION: R1,
         SALT: "3",
         DEPLOYMENT: "12",
+        WORKTREE: "first",
     }
 
 
