@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from agent import config, logs
-from agent.adapters import frontdoor, host, hostfacts, imds, lock, probe, sysctl, systemd, watch
+from agent.adapters import frontdoor, host, hostfacts, imds, iptables, lock, probe, sysctl, systemd, watch
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine, Recipes
@@ -44,6 +44,7 @@ from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
 from agent.runtime.executor import Executor
 from agent.runtime.figures import Figures
+from agent.runtime.firewall import FirewallKeeper
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.livesync import Livesync
@@ -155,6 +156,7 @@ class Daemon:
             self._thread("notifier", lambda: self.notifier.run(self._stop)),
             self._thread("poller", lambda: self.poller.run(self._stop)),
             self._thread("dns", lambda: self.dns.run(self._stop)),
+            self._thread("firewall", lambda: self.firewall.run(self._stop)),
             self._thread("doctor", lambda: self.doctor.run(self._stop)),
             self._thread("vitals", lambda: self.vitals.run(self._stop)),
             self._thread("caretaker", lambda: self.caretaker.run(self._stop)),
@@ -171,6 +173,7 @@ class Daemon:
                 self.reload()
         systemd.stopping()
         self._deps.stopping.set()
+        self.firewall.poke()
         self._web.close()
         self.controller.stop()
         for thread in threads:
@@ -200,6 +203,7 @@ class Daemon:
         log.info("settings taken up", need_a_restart=list(waiting))
         self._tell_settings("settings taken up", [f"{path}: needs a restart of the agent" for path in waiting])
         self._edge_changed.set()
+        self.firewall.poke()
         self._wake_all()
 
     def settings(self) -> Settings:
@@ -337,6 +341,7 @@ class Daemon:
             us=lambda: host.identity(self.settings().state_dir),
         )
 
+        self.firewall = FirewallKeeper(settings=self.settings, firewall=iptables)
         self.doctor = Doctor(
             settings=self.settings,
             clock=self._clock,
@@ -347,6 +352,7 @@ class Daemon:
             door=frontdoor,
             records=self.dns,
             slack=self.slack,
+            wall=self.firewall,
             told=_tell_of_host,
         )
         self.caretaker = Caretaker(
@@ -416,6 +422,7 @@ class Daemon:
             try:
                 self.engine.version()
                 if lost:
+                    self.firewall.poke()
                     self.operations.recover("Docker was away")
                 for event in self.engine.events(self._stop.is_set):
                     self._on_event(event)

@@ -6,7 +6,19 @@ from agent.config.loading import load, parse
 from agent.config.project import Allow, Project
 from agent.config.reload import files, keep, needs_restart
 from agent.config.secret import Secret
-from agent.config.sections import Care, Dns, Docker, Forges, GitHub, Limits, LoadBalancer, Server, Slack, Traefik
+from agent.config.sections import (
+    Care,
+    Dns,
+    Docker,
+    Firewall,
+    Forges,
+    GitHub,
+    Limits,
+    LoadBalancer,
+    Server,
+    Slack,
+    Traefik,
+)
 from agent.config.settings import Settings
 
 __all__ = [
@@ -14,6 +26,7 @@ __all__ = [
     "Care",
     "Dns",
     "Docker",
+    "Firewall",
     "Forges",
     "GitHub",
     "Limits",

@@ -64,6 +64,16 @@ class Docker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    manage: Annotated[
+        bool,
+        "true: the agent puts rules into this host's firewall, and puts them back when somebody flushes it:",
+        "containers and build steps reach neither the metadata service of EC2 (169.254.0.0/16,",
+        "fd00:ec2::/32) nor, but for Traefik, the agent's port. false: it takes them out again.",
+    ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acme:
     email: Annotated[
         str,

@@ -15,7 +15,7 @@ from agent.config import checks
 from agent.config.project import Project
 from agent.config.schema import NEEDS_RESTART, EachKey, Example
 from agent.config.secret import SHORTEST, Secret
-from agent.config.sections import Care, Dns, Docker, Forges, GitHub, Limits, Server, Slack, Traefik
+from agent.config.sections import Care, Dns, Docker, Firewall, Forges, GitHub, Limits, Server, Slack, Traefik
 from agent.model.names import Hostname, Slug
 from agent.model.slug import service_label
 
@@ -42,6 +42,7 @@ class Settings:
     )
     server: Annotated[Server, "The agent's own HTTP server."] = field(default_factory=Server)
     docker: Annotated[Docker, "Docker Engine."] = field(default_factory=Docker)
+    firewall: Annotated[Firewall, "What containers reach of this host."] = field(default_factory=Firewall)
     traefik: Annotated[Traefik, "Traefik, which sends each hostname to its environment."] = field(
         default_factory=Traefik
     )

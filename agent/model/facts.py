@@ -49,7 +49,7 @@ class HostFacts:
     git: str | None = None
     compose: str | None = None
     builder: tuple[str, ...] | None = None  # what `docker buildx inspect` says
-    firewall: tuple[str, ...] | None = None  # `iptables -S`: root only
+    firewall: tuple[str, ...] | None = None  # `iptables -S`: for root and CAP_NET_ADMIN only
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +122,4 @@ class Facts:
     is_ec2: bool = False
     instance: InstanceFacts = field(default_factory=InstanceFacts)
     door: DoorFacts = field(default_factory=DoorFacts)
+    wall_problem: str | None = None  # why the agent cannot keep its rules in the firewall; None when nobody can tell

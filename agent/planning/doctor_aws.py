@@ -5,9 +5,10 @@ from __future__ import annotations
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
+from agent.planning.firewall import bars_metadata
 
-_BARRED = ("169.254.0.0/16", "169.254.169.254/32")
 _BAR = "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP"
+_KEEPER = "journalctl -u butai -g firewall"
 
 
 def imds_tokens(facts: Facts, settings: Settings) -> Finding:
@@ -45,20 +46,21 @@ def imds_hops(facts: Facts, settings: Settings) -> Finding:
 
 
 def imds_firewall(facts: Facts, settings: Settings) -> Finding:
-    """A rule drops what containers send to the metadata service, whatever its options become.
+    """A rule refuses what containers send to the metadata service, whatever its options become.
 
     Source: aws, 5.1 IMDS: firewall rules for container traffic.
     """
     if not facts.is_ec2:
         return _elsewhere()
     rules = facts.host.firewall
+    if facts.wall_problem:
+        return warning(f"The agent cannot keep containers from the metadata service: {facts.wall_problem}", _KEEPER)
     if rules is None:
         return unknown("The firewall's rules are told by `iptables -S`, to root only.", "sudo butai doctor")
-    for rule in rules:
-        words = rule.split()
-        if words[:2] == ["-A", "DOCKER-USER"] and words[-2:] == ["-j", "DROP"] and any(net in words for net in _BARRED):
-            return ok("What containers send to the metadata service is dropped.")
-    return warning("No rule of the firewall keeps containers from the metadata service.", _BAR)
+    if bars_metadata(settings, rules):
+        return ok("What containers send to the metadata service is refused.")
+    repair = _KEEPER if settings.firewall.manage else f"`firewall.manage = true` in the settings, or {_BAR}"
+    return warning("No rule of the firewall keeps containers from the metadata service.", repair)
 
 
 def instance_role(facts: Facts, settings: Settings) -> Finding:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import timedelta
 
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
 from agent.planning.edge import agent_address, agent_hostname, container_name
+from agent.planning.firewall import bars_agent
 from agent.planning.versions import version_of
 
+_KEEPER = "journalctl -u butai -g firewall"
 LEAST_TRAEFIK = (3, 7)  # the first whose entry points know `aliasHeadersStrategy`, which the agent sets
 
 
@@ -80,12 +83,22 @@ def agent_port(facts: Facts, settings: Settings) -> Finding:
     Source: aws, 5.1 IMDS: container -> host traffic.
     """
     address, port = agent_address(settings)
+    rules, wall = facts.host.firewall, facts.wall_problem
+    if ipaddress.ip_address(address).is_loopback:
+        return ok(f"The agent listens at {address} only.")
     if address in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return warning(
-            f"The agent's port {port} is open on every address of this host, to containers too.",
+            f"The agent's port {port} is open on every address of this host.",
             "`server.listen` out of the settings, then restart the agent",
         )
-    return ok(f"The agent listens at {address} only.")
+    if wall:
+        return warning(f"The agent cannot keep containers from its port {port}: {wall}", _KEEPER)
+    if rules is None:
+        return unknown("The firewall's rules are told by `iptables -S`, to root only.", "sudo butai doctor")
+    if bars_agent(settings, rules):
+        return ok(f"The agent listens at {address} only, and containers but Traefik are refused.")
+    repair = _KEEPER if settings.firewall.manage else "`firewall.manage = true` in the settings"
+    return warning(f"No rule of the firewall keeps containers from the agent's port {port}.", repair)
 
 
 def dns(facts: Facts, settings: Settings) -> Finding:

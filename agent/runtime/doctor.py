@@ -20,7 +20,7 @@ from agent.model.finding import Finding, Verdict
 from agent.planning import doctor as planning
 from agent.planning.doctor_host import SYSCTLS
 from agent.planning.edge import agent_hostname, container_name, probe_address
-from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Messenger, Records
+from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Messenger, Records, Wall
 from agent.runtime.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -66,6 +66,7 @@ class Doctor:
         door: FrontDoor,
         records: Records | None = None,
         slack: Messenger | None = None,
+        wall: Wall | None = None,
         told: Callable[[Examination], None] = lambda _: None,
         settle_s: float = _SETTLE_S,
     ) -> None:
@@ -78,6 +79,7 @@ class Doctor:
         self._door = door
         self._records = records
         self._slack = slack
+        self._wall = wall
         self._told = told
         self._settle_s = settle_s
         self._looking = Lock()  # several people who ask at once are answered one after the other
@@ -117,6 +119,7 @@ class Doctor:
             host=replace(host, compose=self._compose.version()),
             is_ec2=self._host.is_ec2(),
             door=self._visited(settings),
+            wall_problem=None if self._wall is None else self._wall.problem,
         )
         if facts.is_ec2:
             facts = replace(facts, instance=self._instance.facts())

@@ -60,6 +60,13 @@ class Messenger(Protocol):
         ...
 
 
+class Wall(Protocol):
+    @property
+    def problem(self) -> str | None:
+        """Why the agent's rules are not in the firewall, "" when they are, None when nobody can tell."""
+        ...
+
+
 class Records(Protocol):
     def look(self) -> DnsLook:
         """What is wanted and observed in DNS; raises what forbids to look."""

@@ -81,6 +81,7 @@ class Agentd:
             "state_dir": str(self.state_dir),
             "server": {"socket": str(self.socket_path)},
             "docker": {"address_pool": free_pool(self.docker)},
+            "firewall": {"manage": False},  # this machine's is not ours: tests/integration/test_firewall.py has its own
             "traefik": {"address": "127.0.0.1", "http_port": self.port, **(traefik or {})},
             "care": {"min_free": "64m", "min_free_percent": 0, "min_free_inodes_percent": 0},  # whatever disk is here
             "limits": {"poll_interval_s": 1, "repair_interval_s": 30, **(limits or {})},

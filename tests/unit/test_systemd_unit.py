@@ -48,7 +48,7 @@ def test_systemd_waits_until_the_agent_is_ready_and_watches_it(service: configpa
 def test_the_agent_is_nobody_special(service: configparser.SectionProxy) -> None:
     assert service["User"] not in ("", "root")
     assert service["NoNewPrivileges"] == "yes"
-    assert service["CapabilityBoundingSet"] == ""
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == "CAP_NET_ADMIN"  # for iptables
     assert service["ProtectSystem"] == "strict"
 
 

@@ -1,0 +1,88 @@
+"""Keeps the wall standing: the rules that hold containers off the metadata service and the agent's port.
+
+A thread of its own looks at start, on a timer, and when Docker has been away: others flush firewalls without a word.
+Rules stay when the agent ends, for containers go on then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Protocol
+
+import structlog
+
+from agent.config import Settings
+from agent.errors import AgentError, OutsideError
+from agent.planning.firewall import Family, changes
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_S = 30.0  # two programs that take milliseconds
+
+
+class Firewall(Protocol):
+    """A module is an implementation of this. All may raise OutsideError."""
+
+    def families(self) -> tuple[int, ...]: ...
+
+    def rules(self, family: int) -> tuple[str, ...]: ...
+
+    def restore(self, family: int, lines: Sequence[str]) -> None: ...
+
+
+class FirewallKeeper:
+    """`run` is a thread's main loop; the rest may be called from any thread."""
+
+    def __init__(self, *, settings: Callable[[], Settings], firewall: Firewall) -> None:
+        self._settings = settings
+        self._firewall = firewall
+        self._poked = Event()
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the wall does not stand, "" when it does; None before the first look and where nobody wants one."""
+        return self._problem
+
+    def poke(self) -> None:
+        """Look now: the settings have changed, Docker has been away, or the agent ends."""
+        self._poked.set()
+
+    def run(self, stop: Event) -> None:
+        """Look at start, when poked and on a timer, until `stop` is set and `poke` is called."""
+        managed: bool | None = None
+        while not stop.is_set():
+            self._poked.clear()
+            before, managed = managed, self._settings().firewall.manage
+            try:
+                if managed or before is not managed:  # whoever wants no wall is left alone once ours is gone
+                    self.look()
+            except Exception:  # stages are served without this: it must not end the agent
+                log.exception("a look at the firewall failed by a mistake of ours")
+            self._poked.wait(_AGAIN_S)
+
+    def look(self) -> None:
+        """Look once, put right what is not, and say what is new of that, once."""
+        manages, problem = self._settings().firewall.manage, ""
+        try:
+            for family in self._firewall.families():
+                self._converge(Family(family))
+        except AgentError as error:
+            problem = error.message
+        if manages and problem and problem != self._problem:
+            log.warning("the firewall does not keep containers off", problem=problem)
+        if manages and not problem and self._problem:
+            log.info("the firewall keeps containers off again")
+        self._problem = problem if manages else None
+
+    def _converge(self, family: Family) -> None:
+        """OutsideError when the rules are not as they should be even after they were taken."""
+        settings = self._settings()
+        lines = changes(settings, family, self._firewall.rules(family))
+        if not lines:
+            return
+        self._firewall.restore(family, lines)
+        log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
+        if changes(settings, family, self._firewall.rules(family)):
+            raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
