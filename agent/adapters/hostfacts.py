@@ -162,14 +162,15 @@ def _builder(docker_host: str) -> tuple[str, ...] | None:
 
 
 def _firewall() -> tuple[str, ...] | None:
-    said = _said("iptables", "-S")
+    said = _said("iptables", "-S", keeps_capabilities=True)
     return None if said is None else tuple(said.splitlines())
 
 
-def _said(*argv: str, **environment: str) -> str | None:
+def _said(*argv: str, keeps_capabilities: bool = False, **environment: str) -> str | None:
     """What a program says; None when it is not there, fails or hangs."""
     try:
-        done = run(argv, env=short_environment(**environment), timeout_s=_ASKED_S)
+        env = short_environment(**environment)
+        done = run(argv, env=env, timeout_s=_ASKED_S, keeps_capabilities=keeps_capabilities)
     except OutsideError:
         return None
     return done.text.strip() if done.ok else None

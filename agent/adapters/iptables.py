@@ -34,7 +34,7 @@ def restore(family: int, lines: Sequence[str]) -> None:
 
 
 def _said(argv: list[str], text: str = "") -> Completed:
-    done = run(argv, env=short_environment(), timeout_s=_DEADLINE_S, input=text.encode())
+    done = run(argv, env=short_environment(), timeout_s=_DEADLINE_S, input=text.encode(), keeps_capabilities=True)
     if not done.ok:
         raise OutsideError(
             f"{argv[0]} says: {done.complaint.splitlines()[0] if done.complaint else done.last_line}",

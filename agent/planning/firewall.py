@@ -18,9 +18,11 @@ from agent.planning.edge import agent_address, edge_address
 
 _PREFIX = "wall-"  # whose jumps may stand before ours: several agents would else take turns at being the first
 _DOCKERS = "DOCKER-USER"
-# Link-local is never forwarded (RFC 3927, 2.6.2; RFC 4291, 2.5.6), so the whole network is Amazon's: metadata, its
-# names and its clock, which containers get from this host.
+# Link-local is never forwarded (RFC 3927, 2.6.2), so on EC2 all of it is Amazon's own; fd00:ec2::/32 is the like of it.
 _AMAZONS = {4: "169.254.0.0/16", 6: "fd00:ec2::/32"}
+# Amazon's resolver, where the host uses that one: build steps ask it themselves, and the engine asks it from inside of
+# the container that asked the engine (seen with 26.1). It gives away names only.
+_RESOLVER = {4: "169.254.169.253/32", 6: "fd00:ec2::253/128"}
 _UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 _RESET = "-j REJECT --reject-with tcp-reset"
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -76,6 +78,8 @@ def _wanted(settings: Settings, family: Family) -> dict[str, list[str]]:
 
 def _off_amazons(family: Family, way: str = "") -> Iterator[str]:
     """A reset for TCP: the kernel sends each container but one ICMP message a second, so others would wait."""
+    for protocol in ("udp", "tcp"):
+        yield f"-d {_RESOLVER[family]} {way}-p {protocol} -m {protocol} --dport 53 -j RETURN"
     to = f"-d {_AMAZONS[family]} {way}"
     yield f"{to}-p tcp {_RESET}"
     yield f"{to}-j REJECT --reject-with {_UNREACHABLE[family]}"

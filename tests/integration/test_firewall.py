@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
 
+ROOT = Path(__file__).parents[2]
 METADATA = ("169.254.169.254", 80)
 METADATA_V6 = ("fd00:ec2::254", 80)
 AGENT = ("10.200.0.1", 8480)
@@ -78,8 +80,11 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         attach(host, cloud.container, "br-shop", "10.200.0.129/25", "10.200.0.130/25", "fd12::")
         attach(host, cloud.build, "docker0", "172.17.0.1/16", "172.17.0.2/16", "fd13::")
         attach(host, cloud.metadata, "ens5", "172.31.0.10/20", "172.31.0.1/20", "fd14::")
-        cloud.metadata.call("ip addr add 169.254.169.254/32 dev lo", "ip addr add fd00:ec2::254/128 dev lo nodad")
-        host.call("ip route add 169.254.169.254 via 172.31.0.1", "ip route add fd00:ec2::254 via fd14::2")
+        for end in ("254", "253"):
+            cloud.metadata.call(
+                f"ip addr add 169.254.169.{end}/32 dev lo", f"ip addr add fd00:ec2::{end}/128 dev lo nodad"
+            )
+            host.call(f"ip route add 169.254.169.{end} via 172.31.0.1", f"ip route add fd00:ec2::{end} via fd14::2")
         for space, address in ((cloud.metadata, METADATA), (cloud.metadata, METADATA_V6), (host, AGENT)):
             server = space.listen(*address)
             stack.callback(server.close)
@@ -90,14 +95,16 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 def attach(host: Namespace, other: Namespace, bridge: str, ours: str, theirs: str, v6: str) -> None:
     """One side named as Docker names its bridge, the other as in a container."""
     host.call(f"ip link add {bridge} type veth peer name eth0 netns {other.path}")
-    host.call(f"ip addr add {ours} dev {bridge}", f"ip addr add {v6}1/64 dev {bridge} nodad", f"ip link set {bridge} up")
+    host.call(
+        f"ip addr add {ours} dev {bridge}", f"ip addr add {v6}1/64 dev {bridge} nodad", f"ip link set {bridge} up"
+    )
     other.call("ip link set lo up", f"ip addr add {theirs} dev eth0", f"ip addr add {v6}2/64 dev eth0 nodad")
     other.call("ip link set eth0 up", f"ip route add default via {ours.partition('/')[0]}")
     other.call(f"ip -6 route add default via {v6}1")
 
 
 def test_only_the_host_reaches_the_metadata_service_and_only_traefik_and_the_host_the_agent(cloud: Cloud) -> None:
-    assert cloud.reached() == dict.fromkeys(("container", "build", "traefik", "host"), [True, True, True])
+    assert cloud.reached() == {name: [True, True, True] for name in ("container", "build", "traefik", "host")}
     assert cloud.look() == ""
     assert cloud.reached() == {
         "container": [False, False, False],
@@ -108,6 +115,18 @@ def test_only_the_host_reaches_the_metadata_service_and_only_traefik_and_the_hos
     rules = cloud.host.said("iptables -S")
     assert planning.bars_metadata(cloud.settings, rules)
     assert planning.bars_agent(cloud.settings, rules)
+
+
+def test_amazons_resolver_answers_names_and_nothing_else(cloud: Cloud) -> None:
+    """The engine asks it from inside of the container's network, so a wall without this gate ends all DNS there."""
+    cloud.look()
+    for address in ("169.254.169.253", "fd00:ec2::253"):
+        with cloud.metadata.listen(address, 53) as names, cloud.metadata.listen(address, 80) as other:
+            assert cloud.container.reaches(address, 53)
+            assert cloud.build.reaches(address, 53)
+            assert not cloud.container.reaches(address, 80)
+            for server in (names, other):
+                server.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_wall_is_put_up_again_after_a_flush_and_left_alone_while_it_stands(cloud: Cloud) -> None:
@@ -166,16 +185,29 @@ def test_two_agents_on_one_host_leave_each_others_walls_alone(cloud: Cloud) -> N
     assert cloud.host.said("iptables -S") == stands
 
 
-def test_the_units_one_capability_is_enough_and_without_it_the_agent_says_so(cloud: Cloud) -> None:
-    """What the agent runs, by a user like the agent's, with and without what the unit gives."""
-    nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs"
-    assert run(cloud.host, f"{nobody} --bounding-set -all iptables -w 5 -S").returncode != 0
-    able = "--inh-caps -all,+net_admin --ambient-caps -all,+net_admin --bounding-set -all,+net_admin"
-    lines = planning.changes(cloud.settings, planning.Family.V4, cloud.host.said("iptables -S"))
-    done = run(cloud.host, f"{nobody} {able} iptables-restore -w 5 --noflush", "".join(f"{line}\n" for line in lines))
-    assert done.returncode == 0, done.stderr
+def test_the_units_one_capability_is_enough_and_no_program_but_iptables_gets_it(cloud: Cloud) -> None:
+    """The keeper as the unit runs it: another user, no new privileges, CAP_NET_ADMIN and nothing else."""
+    assert "says: iptables" in as_service(cloud, "-all").stdout
+    assert cloud.container.reaches(*METADATA)
+    done = as_service(cloud, "-all,+net_admin")
+    assert done.stdout.splitlines()[-2:] == ["problem: ''", "CapEff:\t0000000000000000"], done.stdout + done.stderr
     assert not cloud.container.reaches(*METADATA)
 
 
-def run(space: Namespace, command: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return space.do(lambda: subprocess.run(command.split(), input=text, capture_output=True, text=True))
+LOOK = f"""
+from pathlib import Path
+from agent import config
+from agent.adapters import iptables, process
+from agent.runtime.firewall import FirewallKeeper
+keeper = FirewallKeeper(settings=lambda: config.parse({SETTINGS!r}, Path("/")), firewall=iptables)
+keeper.look()
+print("problem:", repr(keeper.problem))
+print(process.run(["grep", "CapEff", "/proc/self/status"], env=process.short_environment(), timeout_s=5).text.strip())
+"""
+
+
+def as_service(cloud: Cloud, capabilities: str) -> subprocess.CompletedProcess[str]:
+    user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs")
+    sets = [word for name in ("inh-caps", "ambient-caps", "bounding-set") for word in (f"--{name}", capabilities)]
+    argv = [*user, *sets, sys.executable, "-c", LOOK]
+    return cloud.host.do(lambda: subprocess.run(argv, capture_output=True, text=True, cwd=ROOT))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -85,18 +86,6 @@ def _check(result: int) -> None:
 
 
 def _in_thread(act: Callable[[], T]) -> T:
-    found: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(act())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return found[0]
+    """A thread of its own, because a thread that has left its namespaces is of no use for anything else."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(act).result()

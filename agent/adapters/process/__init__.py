@@ -123,19 +123,20 @@ def run(
     silence_s: float | None = None,
     output_limit: int = OUTPUT_LIMIT,
     on_line: Callable[[str], None] | None = None,
+    keeps_capabilities: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it said, whatever its exit code.
 
     With `on_line` each line of either stream is handed over as it comes, without its end, and only the last
     64 kB are kept; without it more than `output_limit` bytes of standard output raise OutputLimitError.
-    `silence_s` is a second deadline that every byte of output puts off. Raises DeadlineError, CancelledError, and
-    OutsideError when the program is not installed.
+    `silence_s` is a second deadline that every byte of output puts off. `keeps_capabilities` hands over those that
+    systemd gave the agent. Raises DeadlineError, CancelledError, and OutsideError when the program is not installed.
     """
     started = time.monotonic()
     output = bytearray()
     complaint = bytearray()
     lines = _Lines(on_line) if on_line else None
-    with _Child(argv, env, cwd, input, cancel) as child:
+    with _Child(argv, env, cwd, input, cancel, keeps_capabilities=keeps_capabilities) as child:
         for source, chunk in child.chunks(timeout_s, silence_s, complaint):
             if lines is not None:
                 lines.feed(source, chunk)
@@ -221,7 +222,14 @@ class _Child:
     """One running program: its pipes, its end, and the certainty that its group ends with it."""
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, stdin: bytes, cancel: Cancel | None
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | None,
+        stdin: bytes,
+        cancel: Cancel | None,
+        *,
+        keeps_capabilities: bool = False,
     ) -> None:
         self._name = Path(argv[0]).name
         self._cancel = cancel
@@ -230,7 +238,7 @@ class _Child:
         if cancel is not None and cancel.cancelled():
             raise CancelledError(f"{self._name} was not started: a newer wish came first.")
         self._process = subprocess.Popen(
-            [*_leash(), installed(argv[0], env), *argv[1:]],
+            [*_leash(keeps_capabilities), installed(argv[0], env), *argv[1:]],
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -349,13 +357,15 @@ class _Child:
 
 
 @functools.cache
-def _leash() -> tuple[str, ...]:
+def _leash(keeps_capabilities: bool) -> tuple[str, ...]:
     """What makes the kernel end a program when the thread that waits for it dies; nothing where there is no setpriv.
 
+    It also takes the agent's capabilities away: git and Compose read what strangers push, and need none.
     A `preexec_fn` could do the same and may deadlock in a process with threads (the subprocess documentation).
     """
     program = shutil.which("setpriv")
-    return (program, "--pdeathsig", "KILL", "--") if program else ()
+    dropped = () if keeps_capabilities else ("--inh-caps", "-all", "--ambient-caps", "-all")
+    return (program, "--pdeathsig", "KILL", *dropped, "--") if program else ()
 
 
 def installed(program: str, env: Mapping[str, str]) -> str:

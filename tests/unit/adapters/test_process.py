@@ -198,7 +198,7 @@ def test_closing_a_stream_ends_the_program() -> None:
     eventually(lambda: not alive(pid), 5)
 
 
-@pytest.mark.skipif(not process._leash(), reason="setpriv is not installed")
+@pytest.mark.skipif(not process._leash(keeps_capabilities=True), reason="setpriv is not installed")
 def test_programs_die_with_a_killed_agent(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"

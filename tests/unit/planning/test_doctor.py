@@ -22,7 +22,7 @@ from agent.model.facts import (
     HostFacts,
     InstanceFacts,
 )
-from agent.model.finding import Finding, Verdict
+from agent.model.finding import Finding, Verdict, ok
 from agent.planning import doctor
 from agent.planning.doctor_host import CONNTRACK, INSTANCES, PID_MAX, TRACKED, WATCHES
 
@@ -33,6 +33,26 @@ MODIFY = "aws ec2 modify-instance-metadata-options --instance-id i-1"
 FILE = "/etc/docker/daemon.json"
 RESTART = "then `systemctl restart docker` (containers go on only where live-restore was on before)"
 PRUNE = "docker builder prune --force --filter until=72h"
+FORWARD, INPUT = "-A wall-butai-forward -d", "-A wall-butai-input -d"
+RESET = "-j REJECT --reject-with tcp-reset"
+UNREACHABLE = "-j REJECT --reject-with icmp-port-unreachable"
+WALL = (
+    f"{FORWARD} 169.254.169.253/32 -p udp -m udp --dport 53 -j RETURN",
+    f"{FORWARD} 169.254.169.253/32 -p tcp -m tcp --dport 53 -j RETURN",
+    f"{FORWARD} 169.254.0.0/16 -p tcp {RESET}",
+    f"{FORWARD} 169.254.0.0/16 {UNREACHABLE}",
+    "-A wall-butai-input -i lo -j RETURN",
+    f"{INPUT} 169.254.169.253/32 -i docker0 -p udp -m udp --dport 53 -j RETURN",
+    f"{INPUT} 169.254.169.253/32 -i docker0 -p tcp -m tcp --dport 53 -j RETURN",
+    f"{INPUT} 169.254.0.0/16 -i docker0 -p tcp {RESET}",
+    f"{INPUT} 169.254.0.0/16 -i docker0 {UNREACHABLE}",
+    f"{INPUT} 169.254.169.253/32 -i br-+ -p udp -m udp --dport 53 -j RETURN",
+    f"{INPUT} 169.254.169.253/32 -i br-+ -p tcp -m tcp --dport 53 -j RETURN",
+    f"{INPUT} 169.254.0.0/16 -i br-+ -p tcp {RESET}",
+    f"{INPUT} 169.254.0.0/16 -i br-+ {UNREACHABLE}",
+    "-A wall-butai-input -s 10.200.0.2/32 -d 10.200.0.1/32 -p tcp -m tcp --dport 8480 -j RETURN",
+    f"{INPUT} 10.200.0.1/32 -p tcp -m tcp --dport 8480 {RESET}",
+)
 HEALTHY = Facts(
     taken_at=NOW,
     host=HostFacts(
@@ -51,8 +71,12 @@ HEALTHY = Facts(
         builder=("GC Policy rule#0:", " Max Used Space:       18.63GiB"),
         firewall=(
             "-N DOCKER-USER",
+            "-N wall-butai-forward",
+            "-N wall-butai-input",
+            "-A INPUT -j wall-butai-input",
             "-A FORWARD -j DOCKER-USER",
-            "-A DOCKER-USER -d 169.254.0.0/16 -j DROP",
+            "-A DOCKER-USER -j wall-butai-forward",
+            *WALL,
         ),
     ),
     engine=EngineFacts(
@@ -139,12 +163,12 @@ FINE = {
     "firewall": "Docker's rules are in the firewall.",
     "imds-tokens": "The metadata service wants a token.",
     "imds-hops": "Tokens of the metadata service do not reach containers.",
-    "imds-firewall": "What containers send to the metadata service is dropped.",
+    "imds-firewall": "What containers send to the metadata service is refused.",
     "instance-role": "The instance has the role butai; docs/how-to/dns.md has all that it needs.",
     "spot": "A Spot instance, which AWS has not asked back.",
     "traefik": "traefik:v3.7.15 runs.",
     "ports": "Somebody listens on port 80 and port 443.",
-    "agent-port": "The agent listens at 10.200.0.1 only.",
+    "agent-port": "The agent listens at 10.200.0.1 only, and containers but Traefik are refused.",
     "dns": "*.staging.example.com leads to 203.0.113.10, this host.",
     "dns-records": "The records are as they should be.",
     "certificate": "The certificate is good until 2026-03-06.",
@@ -541,7 +565,35 @@ CASES: tuple[Case, ...] = (
         host(firewall=("-A DOCKER-USER -j RETURN",)),
         W,
         "No rule of the firewall keeps containers from the metadata service.",
-        "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP",
+        "journalctl -u butai -g firewall",
+    ),
+    (
+        "imds-firewall",
+        replace(HEALTHY, wall_problem="iptables says: you must be root."),
+        W,
+        "The agent cannot keep containers from the metadata service: iptables says: you must be root.",
+        "journalctl -u butai -g firewall",
+    ),
+    (
+        "agent-port",
+        replace(HEALTHY, wall_problem="iptables says: you must be root."),
+        W,
+        "The agent cannot keep containers from its port 8480: iptables says: you must be root.",
+        "journalctl -u butai -g firewall",
+    ),
+    (
+        "agent-port",
+        host(firewall=("-A INPUT -j wall-butai-input", *WALL[:-1])),
+        W,
+        "No rule of the firewall keeps containers from the agent's port 8480.",
+        "journalctl -u butai -g firewall",
+    ),
+    (
+        "agent-port",
+        host(firewall=None),
+        U,
+        "The firewall's rules are told by `iptables -S`, to root only.",
+        "sudo butai doctor",
     ),
     (
         "instance-role",
@@ -693,15 +745,33 @@ def test_what_is_wrong_is_said_with_the_command_that_repairs_it(
 
 def test_every_check_has_a_case_in_which_it_complains() -> None:
     complaining = {check for check, _, verdict, _, _ in CASES if verdict in (Verdict.WARNING, Verdict.FAILURE)}
-    assert complaining | {"agent-port"} == {check.name for check in doctor.CHECKS} == set(FINE)
+    assert complaining == {check.name for check in doctor.CHECKS} == set(FINE)
 
 
 def test_an_agent_that_listens_everywhere_is_told_so(tmp_path: Path) -> None:
     found = examined(HEALTHY, config.parse(f'{SETTINGS}[server]\nlisten = "0.0.0.0"\n', tmp_path))["agent-port"]
     assert (found.verdict, found.says, found.repair) == (
         Verdict.WARNING,
-        "The agent's port 8480 is open on every address of this host, to containers too.",
+        "The agent's port 8480 is open on every address of this host.",
         "`server.listen` out of the settings, then restart the agent",
+    )
+
+
+def test_whoever_wants_no_wall_is_told_what_stands_open_and_may_have_rules_of_their_own(tmp_path: Path) -> None:
+    settings = config.parse(f"{SETTINGS}[firewall]\nmanage = false\n", tmp_path)
+    open_host = host(firewall=("-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j RETURN"))
+    found = examined(open_host, settings)
+    bar = "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP"
+    assert found["imds-firewall"].repair == f"`firewall.manage = true` in the settings, or {bar}"
+    assert found["agent-port"].repair == "`firewall.manage = true` in the settings"
+    barred = examined(host(firewall=("-A DOCKER-USER -d 169.254.0.0/16 -j DROP",)), settings)
+    assert barred["imds-firewall"].verdict is Verdict.OK
+
+
+def test_an_agent_on_the_loopback_needs_no_wall(tmp_path: Path) -> None:
+    settings = config.parse(f'{SETTINGS}[server]\nlisten = "127.0.0.1"\n', tmp_path)
+    assert examined(host(firewall=None), settings)["agent-port"] == replace(
+        ok("The agent listens at 127.0.0.1 only."), check="agent-port"
     )
 
 
@@ -757,7 +827,7 @@ def test_only_limits_of_the_kernel_are_raised_and_none_is_lowered(settings: conf
 
 def test_the_summary_names_what_to_look_at(settings: config.Settings) -> None:
     findings = doctor.examine(host(git="2.39.5", swap_bytes=0, compose=None, firewall=None), settings)
-    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 2 unknown, 34 ok"
+    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 3 unknown, 33 ok"
     assert doctor.worst(findings) is Verdict.FAILURE
 
 
