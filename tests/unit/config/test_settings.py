@@ -162,8 +162,8 @@ TYPOS = {
         "projects.shop.allow.bind_mount: there is no such setting (did you mean `bind_mounts`?)"
     ),
     with_top('name = "x"'): (
-        "name: there is no such setting (there are domain, instance, state_dir, server, docker, traefik, dns, slack,"
-        " forges, limits, care, projects)"
+        "name: there is no such setting (there are domain, instance, state_dir, server, docker, firewall, traefik, dns,"
+        " slack, forges, limits, care, projects)"
     ),
     f"{GOOD}[forges.gitlab]": "forges.gitlab: there is no such setting (did you mean `github`?)",
 }
