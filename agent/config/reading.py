@@ -171,7 +171,7 @@ class Reader:
         elif f"{key}_file" in known:
             hint = f"secrets have files of their own: `{key}_file`"
         else:
-            hint = f"there are {', '.join(known)}" if len(known) <= 12 else ""
+            hint = f"there are {', '.join(known)}" if len(known) <= 14 else ""
         self._add(path, "there is no such setting", hint)
 
     def _add(self, path: str, message: str, hint: str = "") -> None:
