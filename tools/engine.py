@@ -13,7 +13,7 @@ from pathlib import Path
 from tools import apt
 from tools.console import SetupError, call, only_one, say
 
-PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables")
+PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables", "iproute2", "procps")
 # On bookworm the engine is too old for BuildKit's API and Compose is version 1: these come from the next release.
 OLD_RELEASE, NEXT_RELEASE = "bookworm", "trixie"
 NEWER_PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx")
