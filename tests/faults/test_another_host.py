@@ -1,0 +1,85 @@
+"""The host is started again, or gone and the next one has its state volume: what was served is served again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.e2e.conftest import BuildTheatre
+from tests.support.eventually import eventually
+from tests.support.samples import page, tiny
+from tests.support.theatre import Theatre
+
+_COPIED = "    develop: {watch: [{action: sync, path: ./www, target: /www}]}\n"
+
+
+def test_after_a_reboot_and_on_another_host_with_the_state_volume_everything_that_was_wanted_comes_back(
+    another_theatre: BuildTheatre,
+) -> None:
+    """Each came to be in another way, and hardly one is what a fresh deployment of its branch would serve."""
+    theatre = another_theatre(projects=("tiny",), limits={"poll_interval_s": 0.3})
+    theatre.push("tiny", "synced", tiny(service=_COPIED))
+    for branch in ("asleep", "broken", "pinned"):
+        theatre.push("tiny", branch, page(branch))
+    _deploy(theatre, "asleep", "broken", "pinned", "synced")
+    theatre.agent.send("/environments/asleep/sleep")
+    theatre.agent.send("/environments/pinned/pin")
+    theatre.push("tiny", "pinned", page("too new"))
+    theatre.push("tiny", "broken", {"Dockerfile": "FROM busybox:1.37\nRUN exit 3\n"})
+    theatre.push("tiny", "synced", page("only in the container"))
+    eventually(lambda: "synced 1 file to web" in theatre.last("tiny", "synced")["done"], 20, pause_s=0.1)
+    theatre.failure("tiny", "broken")
+    eventually(lambda: theatre.agent.visit("asleep").status_code == 503, 20, pause_s=0.1)
+    before = _served(theatre)
+
+    _starts_again(theatre, _every_container_ends)
+    eventually(lambda: _served(theatre) == before, 60, pause_s=0.1)
+
+    _starts_again(theatre, _the_engine_is_a_new_one)
+    eventually(lambda: _served(theatre) == before, 60, pause_s=0.1)
+    eventually(lambda: _is_calm(theatre), 30, pause_s=0.1)
+    assert before["synced"][:2] == (200, "only in the container\n")
+    assert theatre.agent.containers("asleep") == [], "nobody asked for it"
+
+
+def _starts_again(theatre: Theatre, disaster: Callable[[Theatre], None]) -> None:
+    """The host does, or another one with the same state: the kernel's mark of its boot differs."""
+    theatre.agent.kill9()
+    disaster(theatre)
+    (theatre.agent.state_dir / "boot-id").write_text("of another boot\n")
+    theatre.agent.launch()
+    theatre.agent.wait_until_ready()
+
+
+def _every_container_ends(theatre: Theatre) -> None:
+    running = [one["Id"] for one in theatre.agent.all_containers() if one["State"] == "running"]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(theatre.agent.docker.api.kill, running))
+
+
+def _the_engine_is_a_new_one(theatre: Theatre) -> None:
+    theatre.agent.remove_objects()
+    assert theatre.agent.objects() == []
+
+
+def _deploy(theatre: Theatre, *branches: str) -> None:
+    """Side by side, as one after the other takes long."""
+    for branch in branches:
+        theatre.agent.send("/environments", {"branch": branch, "project": "tiny"})
+    for branch in branches:
+        eventually(lambda one=branch: theatre.phase("tiny", one) == "ready", 60, pause_s=0.1)
+
+
+def _served(theatre: Theatre) -> dict[str, tuple[int, str, str]]:
+    """Status, page and revision of everything on stage."""
+    answers = {branch: theatre.agent.visit(branch) for _, branch in theatre.on_stage()}
+    return {
+        branch: (answer.status_code, answer.text, answer.headers.get("X-Butai-Revision", ""))
+        for branch, answer in answers.items()
+    }
+
+
+def _is_calm(theatre: Theatre) -> bool:
+    shown = [theatre.shown("tiny", branch) for _, branch in theatre.on_stage()]
+    assert all(one["plan"]["converged"] for one in shown), [one["plan"]["text"] for one in shown]
+    return True
