@@ -57,6 +57,7 @@ from agent.runtime.rebuild import rebuild
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
+from agent.runtime.spot import SpotWatch
 from agent.runtime.tally import Tally
 from agent.runtime.timings import Timings
 from agent.runtime.vitals import Vitals
@@ -160,6 +161,7 @@ class Daemon:
             self._thread("doctor", lambda: self.doctor.run(self._stop)),
             self._thread("vitals", lambda: self.vitals.run(self._stop)),
             self._thread("caretaker", lambda: self.caretaker.run(self._stop)),
+            self._thread("spot", lambda: self.spot.run(self._stop)),
             self._thread("edits", lambda: self.edits.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
@@ -302,6 +304,15 @@ class Daemon:
             notifier=self.notifier,
             record=record,
         )
+        self.spot = SpotWatch(
+            settings=self.settings,
+            store=self.store,
+            notifier=self.notifier,
+            clock=self._clock,
+            instance=_instance(),
+            on_ec2=hostfacts.is_ec2,
+            resumed=self._wake_all,
+        )
         self.controller = Controller(
             settings=self.settings,
             store=self.store,
@@ -310,6 +321,7 @@ class Daemon:
             refresher=self.refresher,
             clock=self._clock,
             alive=systemd.alive,
+            admit=self.spot.admit,
         )
         self.operations = Operations(
             settings=self.settings,
@@ -391,6 +403,7 @@ class Daemon:
                 tally=tally,
                 host=host,
             ),
+            spot=self.spot,
         )
         self._web = WebServer(create_app(self._deps))
 

@@ -51,6 +51,14 @@ class Imds:
         """The first IPv6 address of its first network interface; None when it has none."""
         return self._address("ipv6")
 
+    def is_spot(self) -> bool:
+        """Whether AWS may take it back at any time."""
+        return self.get("instance-life-cycle") == "spot"
+
+    def spot_announcements(self) -> tuple[str, str]:
+        """What is said of an interruption and of a rebalance, as JSON; "" where nothing is."""
+        return self.get("spot/instance-action") or "", self.get("events/recommendations/rebalance") or ""
+
     def facts(self) -> InstanceFacts:
         """What `butai doctor` judges an instance by; what cannot be asked stays unknown."""
         try:
@@ -61,7 +69,7 @@ class Imds:
                 crosses_to_containers=self._crosses_to_containers(),
                 role=(self.get("iam/security-credentials/") or "").partition("\n")[0],
                 public_ipv4=self.public_ipv4() or "",
-                is_spot=self.get("instance-life-cycle") == "spot",
+                is_spot=self.is_spot(),
                 interruption=self.get("spot/instance-action") or "",
             )
         except OutsideError:

@@ -40,7 +40,10 @@ def list_(session: Session, *, project: str | None, as_json: bool) -> None:
         render.table(("BRANCH", "PROJECT", "SERVICES", "LAST", "URL", "SUMMARY"), rows)
     else:
         render.tell("Nothing is on stage. Begin with `butai deploy BRANCH`.")
-    doctor = session.client.get("/health").get("doctor")  # an agent that was not restarted yet has none
+    health = session.client.get("/health")
+    doctor, spot = health.get("doctor"), health.get("spot")  # an agent that was not restarted yet has none
+    if spot:
+        render.complaint("host", spot["says"])
     if doctor and doctor["verdict"] == "failure":
         render.complaint("host", f"{doctor['summary']}; see `butai doctor`")
 

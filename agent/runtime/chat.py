@@ -127,6 +127,16 @@ def live(deployment: Deployment, *, url: str, took_s: float, again: bool = False
     return _joined([first, _commit(deployment.commit), *_notes(lasting)])
 
 
+def spot(domain: str, says: str, *, leaves: bool) -> str:
+    """To every channel: what AWS announced of the host, and what that means for what is on stage."""
+    if not leaves:
+        return f":information_source: {code(domain)}: {sentence(says)} Nothing changes for now."
+    return (
+        f":warning: {code(domain)}: {sentence(says)} Everything on stage goes away then, and comes back by itself"
+        " when the host or its replacement has started. What is asked for until then waits for that."
+    )
+
+
 def kept(deployment: Deployment) -> str:
     """To those who asked for it last: what was saved there is not what runs, and not lost."""
     return _joined([f":floppy_disk: {name(deployment)}: {sentence(deployment.cause)}.", *_notes(deployment.notices)])

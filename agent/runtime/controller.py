@@ -68,6 +68,7 @@ class Controller:
         refresher: Refresher,
         clock: Clock,
         alive: Callable[[], None],
+        admit: Callable[[Environment], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -76,6 +77,7 @@ class Controller:
         self._refresher = refresher
         self._clock = clock
         self._alive = alive
+        self._admit = admit  # raises OutsideError where work must wait
         self._changed = Condition()
         self._due: list[tuple[float, Slug]] = []
         self._due_at: dict[Slug, float] = {}  # the entry of `_due` that counts; older ones are passed over
@@ -247,6 +249,7 @@ class Controller:
             if environment is None:
                 return None
             work.environment = environment
+            self._admit(environment)
             again_s = self._reconciler.look(environment, work.cancel)
             if again_s is None and not work.again:
                 return None

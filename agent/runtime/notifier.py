@@ -81,6 +81,19 @@ class Notifier:
         self._tidings.put_answer(response_url, text, replace=replace)
         self._bell.set()
 
+    def announce(self, name: str, text: str) -> None:
+        """Say something of the whole host in every channel that waits for, or was told of, what is on stage.
+
+        May be part of a transaction; `ring` afterwards. Without a bot token it is not said: nobody has asked, so there
+        is nobody to answer.
+        """
+        if self._slack.enabled and self._slack.can_post:
+            self._tidings.put_everywhere(name, text)
+
+    def ring(self) -> None:
+        """There is something in the outbox now."""
+        self._bell.set()
+
     def work(self) -> float:
         """Tell and send everything that is due; seconds until there may be more. Called by the thread, and by tests."""
         changed = self._take_changed()

@@ -71,6 +71,15 @@ class Tidings:
             with self._store.transaction(durable=False):
                 self._tell_thread(thread, environment, last)
 
+    def put_everywhere(self, name: str, text: str) -> None:
+        """Once into each channel where people wait or were told, as a message of its own; safe from any thread."""
+        waiting = (notice for slug in self._store.notices.slugs() for notice in self._store.notices.open_for(slug))
+        channels = {thread.channel for thread in self._store.threads.all()}
+        channels |= {notice.notice.channel for notice in waiting if notice.notice.channel}
+        for channel in sorted(channels):
+            payload = {"channel": channel, "thread": "", "text": text}
+            self._store.outbox.put(f"host:{name}:{channel}", payload, now=self._clock.now())
+
     def put_answer(self, response_url: str, text: str, *, replace: bool) -> None:
         """To who clicked a button; safe from any thread."""
         message: dict[str, object] = {"delete_original": True}

@@ -73,6 +73,10 @@ class Store:
         """Write a whole copy of now to `path`, mode 0600, all or nothing; nobody waits for it."""
         self._database.copy_to(path)
 
+    def checkpoint(self) -> None:
+        """Bring everything into the one file, flushed, as far as nobody reads just now; nothing is lost without it."""
+        self._database.checkpoint()
+
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
         """Everything inside happens or nothing does. Takes the one write lock at once: keep it short, no I/O inside.
 

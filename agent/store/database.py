@@ -121,6 +121,11 @@ class Database:
         if verdict != "ok":
             raise self._damaged(str(verdict))
 
+    def checkpoint(self) -> None:
+        """Bring the log into the file, so that a copy of the file alone is whole. What is being read stays behind."""
+        with self._turn():
+            self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def read(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
         """The rows of one query."""
         return self._run(sql, values)

@@ -1,4 +1,4 @@
-"""Which signed requests were taken already: the same one a second time is a replay."""
+"""What was taken already and must not be a second time: signed requests, announcements of AWS."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ def _add_host(routes: Blueprint, deps: Deps) -> None:
     def health() -> Answer:
         instance = deps.settings().instance
         body = {"status": "ok", "version": version("butai"), "instance": instance, "at": views.time(deps.clock.now())}
-        return {**body, "doctor": views.health(deps.doctor.last)}, HTTPStatus.OK
+        spot = views.spot(deps.spot.notice)
+        return {**body, "doctor": views.health(deps.doctor.last), "spot": spot}, HTTPStatus.OK
 
     @routes.get("/doctor")
     def doctor() -> Answer:

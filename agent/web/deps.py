@@ -20,6 +20,7 @@ from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.runtime.ports import Clock
+from agent.runtime.spot import SpotWatch
 from agent.runtime.vitals import Vitals
 from agent.store import Store
 
@@ -48,6 +49,7 @@ class Deps:
     doctor: Doctor
     vitals: Vitals
     figures: Figures
+    spot: SpotWatch
     stopping: Event = field(default_factory=Event)
 
 

@@ -17,6 +17,8 @@ from agent.model.finding import Finding
 from agent.model.labels import REVISION
 from agent.model.observed import Container, Observed
 from agent.model.route import RouteTable
+from agent.model.spot import SpotNotice
+from agent.planning import spot as spot_planning
 from agent.planning.plan import Plan
 from agent.runtime.doctor import Examination
 from agent.runtime.inspect import Listed, Shown
@@ -46,6 +48,12 @@ def examination(found: Examination) -> Json:
 def health(found: Examination | None) -> Json | None:
     """The last look at the host in a line; None before the first."""
     return None if found is None else {"at": time(found.at), "verdict": found.verdict, "summary": found.summary}
+
+
+def spot(notice: SpotNotice | None) -> Json | None:
+    if notice is None:
+        return None
+    return {"action": notice.action, "at": optional_time(notice.at), "says": spot_planning.says(notice)}
 
 
 def _finding(one: Finding) -> Json:

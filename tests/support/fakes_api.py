@@ -22,6 +22,7 @@ from agent.model.labels import REVISION, SLUG
 from agent.model.names import Hostname, Revision, Slug
 from agent.model.observed import Container, ContainerState, Health, Network, Observed
 from agent.model.route import Backend, Route, RouteTable
+from agent.model.spot import SpotNotice
 from agent.planning.plan import Plan, Step, Verb
 from agent.runtime.dns import DnsAnswer, DnsKeeper, DnsLook
 from agent.runtime.doctor import Doctor, Examination
@@ -31,6 +32,7 @@ from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
+from agent.runtime.spot import SpotWatch
 from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
@@ -158,6 +160,13 @@ class FakeDoctor:
 
 
 @dataclass
+class FakeSpot:
+    """What AWS has announced, with the signature of `SpotWatch`."""
+
+    notice: SpotNotice | None = None
+
+
+@dataclass
 class FakeInspector:
     """The read side with the signatures of `Inspector`; what it sees is what the test put in."""
 
@@ -277,6 +286,7 @@ class House:
     woken: list[str]
     dns: FakeDns
     doctor: FakeDoctor
+    spot: FakeSpot
     server: WebServer | None = None
 
     def deploy(self, branch: str = "main", *, project: str = "shop") -> Deployment:
@@ -321,7 +331,7 @@ def build_house(directory: Path) -> House:
         expect=lambda project, branch, revision: None,
     )
     inspector = FakeInspector(store, settings)
-    dns, doctor = FakeDns(), FakeDoctor()
+    dns, doctor, spot = FakeDns(), FakeDoctor(), FakeSpot()
     deps = Deps(
         settings=lambda: settings,
         operations=operations,
@@ -335,8 +345,9 @@ def build_house(directory: Path) -> House:
         doctor=cast("Doctor", doctor),
         vitals=cast("Vitals", None),
         figures=cast("Figures", None),
+        spot=cast("SpotWatch", spot),
     )
-    return House(store, deps, inspector, directory / "agent.sock", woken, dns, doctor)
+    return House(store, deps, inspector, directory / "agent.sock", woken, dns, doctor, spot)
 
 
 def meanwhile(act: Callable[[], Any]) -> Thread:

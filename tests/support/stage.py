@@ -23,6 +23,7 @@ from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
+from agent.runtime.spot import SpotWatch
 from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
@@ -212,6 +213,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         doctor=cast("Doctor", FakeDoctor()),
         vitals=cast("Vitals", None),
         figures=cast("Figures", None),
+        spot=cast("SpotWatch", None),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)

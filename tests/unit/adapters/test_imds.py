@@ -94,6 +94,12 @@ def test_what_the_doctor_wants_to_know_is_told(service: Imdsd) -> None:
     )
 
 
+def test_what_aws_has_announced_is_told_and_nothing_where_it_has_not(service: Imdsd) -> None:
+    assert Imds(service.url).spot_announcements() == ("", "")
+    service.data |= {"spot/instance-action": '{"action": "stop"}', "events/recommendations/rebalance": "{}"}
+    assert Imds(service.url).spot_announcements() == ('{"action": "stop"}', "{}")
+
+
 def test_a_service_that_answers_without_a_token_is_found_out(service: Imdsd) -> None:
     service.wants_token = False
     assert Imds(service.url).facts().answers_without_token is True

@@ -13,6 +13,7 @@ import pytest
 
 from agent.model.deployment import Commit, Failure, Phase
 from agent.model.names import Slug
+from agent.model.spot import SpotNotice
 from agent.web.api import document
 from tests.support.eventually import eventually
 from tests.support.fakes_api import EDIT, NOW, PATCH, R1, House, meanwhile
@@ -33,6 +34,11 @@ def failed(house: House) -> House:
     )
     house.finish(last, Failure("unhealthy", "web exited with 1.", "Look at it.", "web", ("boom \x1b]0;x\x07bang",)))
     return house
+
+
+def test_the_list_says_that_aws_takes_the_host_back(house: House, run: Run) -> None:
+    house.spot.notice = SpotNotice("terminate", NOW)
+    assert run("list").stderr.splitlines()[-1] == "host: AWS ends this Spot instance at 12:00:00 UTC."
 
 
 def test_show_tells_everything_one_needs_at_three_in_the_morning(failed: House, run: Run) -> None:

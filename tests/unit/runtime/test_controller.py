@@ -93,6 +93,7 @@ class House:
         self.looks = Looks()
         self.remote = Remote(desk)
         self.fed = 0
+        self.admit: Callable[[Environment], None] = lambda _: None
         self.controller = Controller(
             settings=lambda: desk.settings,
             store=desk.store,
@@ -101,6 +102,7 @@ class House:
             refresher=cast("Refresher", self.remote),
             clock=SystemClock(),
             alive=self._feed,
+            admit=lambda environment: self.admit(environment),
         )
         self.thread = Thread(target=self.controller.run, daemon=True)
 
@@ -309,6 +311,26 @@ def test_an_outage_is_tried_again_less_and_less_often_and_told_once(house: House
     assert house.desk.current(environment).notices == (
         "Waiting: The git server does not answer. It is tried again by itself.",
     )
+
+
+def test_work_that_must_not_begin_waits_and_begins_when_it_may(house: House) -> None:
+    """As on a host that AWS takes back: who waits is told why, and what has begun goes on."""
+    begun, new = house.desk.live("begun"), house.desk.deploy("new")
+
+    def admit(environment: Environment) -> None:
+        if environment.slug == new.slug:
+            raise OutsideError("AWS ends this Spot instance.", code="host-leaves")
+
+    house.admit = admit
+    house.start()
+    eventually(lambda: house.desk.current(new).notices)
+    assert house.desk.current(new).notices == ("Waiting: AWS ends this Spot instance. It is tried again by itself.",)
+    eventually(lambda: house.looks.seen)
+    assert {one.slug for one in house.looks.seen} == {begun.slug}
+
+    house.admit = lambda _: None
+    house.controller.wake(new.slug)
+    eventually(lambda: new.slug in {one.slug for one in house.looks.seen})
 
 
 def test_a_person_does_not_wait_for_the_next_try_after_an_outage(house: House) -> None:

@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from agent.model.deployment import Commit, Failure, Phase
+from agent.model.spot import SpotNotice
 from agent.web.api import PREFIX, document
 from agent.web.app import create_app
 from agent.web.deps import CALLER, LISTENER, SOCKET
@@ -127,6 +128,14 @@ def test_every_route_is_in_the_document_and_the_reverse(house: House) -> None:
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routed == {(method, path) for method, path, _ in OPERATIONS.values()}
+
+
+def test_health_tells_what_aws_has_announced(house: House, client: FlaskClient) -> None:
+    for notice in (SpotNotice("terminate", NOW), SpotNotice("hibernate", None)):
+        house.spot.notice = notice
+        answer = client.get(PREFIX + "/health")
+        check_answer(OPERATIONS["health"][2], answer)
+        assert answer.get_json()["spot"]["action"] == notice.action
 
 
 def test_every_path_parameter_is_described() -> None:
