@@ -210,12 +210,12 @@ def test_the_agent_as_it_is_put_together_makes_the_records(
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", instance.url)
         daemon = Daemon(tmp_path / "config.toml", settings)
         assert settings.dns is not None
-        assert 270 <= daemon.dns.round(settings.dns, Event()) <= 330
-        look = daemon.dns.look()
+        assert 270 <= daemon.parts.dns.round(settings.dns, Event()) <= 330
+        look = daemon.parts.dns.look()
     assert (look.owner, look.changes, look.problem) == (look.us, (), None)
     assert {str(one) for one in look.observed} == {f"{name} A 203.0.113.10, 60 s" for name in (DOMAIN, WILD)}
-    daemon.store.close()
-    daemon.git.close()
+    daemon.parts.store.close()
+    daemon.parts.git.close()
 
 
 def test_the_agent_as_it_is_put_together_lends_its_keys_to_traefik(
@@ -227,10 +227,10 @@ def test_the_agent_as_it_is_put_together_lends_its_keys_to_traefik(
     text = f'{SETTINGS}[docker]\nhost = "unix:///nowhere"\n[traefik.acme]\nemail = "ops@example.com"'
     daemon = Daemon(tmp_path / "config.toml", config.parse(f'state_dir = "state"\n{text}', tmp_path))
     headers = {"Host": "127.0.0.1:8001", "Authorization": "what Traefik says"}
-    answer = client_of(daemon._deps).get("/aws/credentials", headers=headers)
+    answer = client_of(daemon.parts.deps).get("/aws/credentials", headers=headers)
     assert (answer.status_code, answer.get_json()["AccessKeyId"]) == (200, "testing")
-    daemon.store.close()
-    daemon.git.close()
+    daemon.parts.store.close()
+    daemon.parts.git.close()
 
 
 class ByHand(NameServers):
