@@ -55,7 +55,7 @@ daemon_json() {
 	pool=$(sed -n 's/^address_pool *= *"\(.*\)".*/\1/p' "$R/etc/butai/config.toml" 2>/dev/null || :)
 	set -- --root "${R:-/}" ${pool:+--agent-pool "$pool"} "$@"
 	lines=$("$R/usr/bin/python3" -B "$HERE/daemon_json.py" "$@") && status=0 || status=$?
-	[ "$status" -ne 1 ] || fail "nothing was changed. Decide about /etc/docker/daemon.json, then run this again"
+	[ "$status" -ne 1 ] || fail "decide about /etc/docker/daemon.json, then run this again"
 	[ -z "$lines" ] || if [ "$CHECK" ]; then say "$lines" | sed 's/^/would add to /'; else say "$lines"; fi
 	[ -z "$lines" ] || CHANGES=$((CHANGES + 1))
 }
