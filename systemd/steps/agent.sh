@@ -45,6 +45,12 @@ copy.close()' "$1" "$2") || fail "the database could not be backed up; nothing w
 	# shellcheck disable=SC2012 # the names are ours: the five newest stay
 	ls -1t "$R"/var/lib/butai/backups/butai-*.db | tail -n +6 | xargs -r rm
 }
+is_stale() { # RELEASE: another one runs, perhaps since a run of this was cut off before the restart
+	is_active || return 1
+	running=$(tr '\0' '\n' <"/proc/$(systemctl show --property=MainPID --value butai)/cmdline" |
+		sed -n 's#^/opt/butai/releases/\([^/]*\)/.*#\1#p')
+	[ "$running" ] && [ "$running" != "$1" ]
+}
 go_back() { # RELEASE FROM BEFORE: the database, too, for an older version refuses a newer one
 	say "the new version does not start; going back to $1"
 	systemctl stop butai || :
@@ -91,8 +97,8 @@ agent() {
 	if [ ! -L "$R/etc/systemd/system/multi-user.target.wants/butai.service" ]; then
 		step "start the agent with the host" control enable butai
 	fi
-	if [ "$current" ] && [ "$current" != "$name" ] && is_active; then
-		step "restart the agent" control restart butai || go_back "$current"
+	if is_stale "$name"; then
+		step "restart the agent" control restart butai || go_back "$running"
 	fi
 	tidy "$name" "$current"
 }

@@ -107,12 +107,20 @@ def test_a_check_changes_nothing(host: MakeHost, system: str) -> None:
     assert ours.files() == before
 
 
-@as_root
-def test_after_a_run_there_is_nothing_to_do(host: MakeHost) -> None:
-    ours = host("debian-13")
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
+    """A host after one run, which these tests share and do not change, and what that run said."""
+    ours = new_host(tmp_path_factory.mktemp("installed"), "debian-13")
     ours.have_docker()
+    ours.write(str(sysctl.FILE), "# mine\nvm.swappiness = 10\n")
     done = ours.install()
     assert done.returncode == 0, done.stderr
+    return ours, done.stdout
+
+
+@as_root
+def test_after_a_run_there_is_nothing_to_do(installed: tuple[Host, str]) -> None:
+    ours, _ = installed
     assert ours.check() == ["nothing to do"]
     before = ours.files()
     assert ours.install().stdout.splitlines()[0] == "nothing to do"
@@ -120,33 +128,26 @@ def test_after_a_run_there_is_nothing_to_do(host: MakeHost) -> None:
 
 
 @as_root
-def test_a_run_makes_what_the_unit_and_the_settings_name(host: MakeHost) -> None:
-    ours = host("debian-13")
-    ours.have_docker()
-    done = ours.install()
-    assert done.returncode == 0, done.stderr
+def test_a_run_makes_what_the_unit_and_the_settings_name(installed: tuple[Host, str]) -> None:
+    ours, said = installed
     command = re.search(r"^ExecStart=(\S+) serve", (SYSTEMD / "butai.service").read_text(), re.MULTILINE)
     assert command
     assert (ours.root / command[1][1:]).exists()
     user = next(line for line in (ours.root / "etc/passwd").read_text().splitlines() if line.startswith("butai:"))
     assert user.endswith(":/var/lib/butai:/usr/sbin/nologin")
-    modes = {
-        name: stat.S_IMODE((ours.root / name).stat().st_mode)
-        for name in ("etc/butai", "etc/butai/secrets", "var/lib/butai", "var/lib/butai/keys", "var/lib/butai/backups")
-    }
-    assert list(modes.values()) == [0o755, 0o700, 0o750, 0o700, 0o700]
+    names = ("etc/butai", "etc/butai/secrets", "var/lib/butai", "var/lib/butai/keys", "var/lib/butai/backups")
+    modes = [stat.S_IMODE((ours.root / name).stat().st_mode) for name in names]
+    assert modes == [0o755, 0o700, 0o750, 0o700, 0o700]
     assert (ours.root / "var/lib/butai").stat().st_uid == int(user.split(":")[2])
     assert (ours.root / "etc/butai/config.toml").read_text() == (ROOT / "config.example.toml").read_text()
+    assert (ours.root / "etc/systemd/system/multi-user.target.wants/butai.service").is_symlink()
     assert json.loads((ours.root / "etc/docker/daemon.json").read_text())["live-restore"] is True
-    assert "systemctl reload docker" in done.stdout  # the engine was there before
+    assert "systemctl reload docker" in said  # the engine was there before
 
 
 @as_root
-def test_kernel_limits_are_those_of_the_doctor_in_the_file_of_the_doctor(host: MakeHost) -> None:
-    ours = host("debian-13")
-    ours.have_docker()
-    ours.write(str(sysctl.FILE), "# mine\nvm.swappiness = 10\n")
-    assert ours.install().returncode == 0
+def test_kernel_limits_are_those_of_the_doctor_in_the_file_of_the_doctor(installed: tuple[Host, str]) -> None:
+    ours, _ = installed
     lines = (ours.root / sysctl.FILE).read_text().splitlines()
     assert lines[:2] == ["# mine", "vm.swappiness = 10"]
     assert set(lines[2:]) == {
@@ -265,6 +266,24 @@ def test_what_is_uninstalled_keeps_its_state_unless_it_is_purged(host: MakeHost)
     assert not (ours.root / "etc/butai").exists()
     assert "butai" not in (ours.root / "etc/passwd").read_text()
     assert (ours.root / "etc/docker/daemon.json").exists()
+
+
+_STALE = """
+is_active() { :; }
+systemctl() { echo "$pid"; }
+pid=$2
+. "$1"
+is_stale 0.1.0-old || echo "that one runs"
+is_stale 0.2.0-new && echo "not $running"
+"""
+
+
+def test_an_upgrade_that_was_cut_off_before_the_restart_is_noticed() -> None:
+    with subprocess.Popen(["/opt/butai/releases/0.1.0-old/bin/python", "60"], executable="/bin/sleep") as agent:
+        argv = ["sh", "-c", _STALE, "sh", SYSTEMD / "steps/agent.sh", str(agent.pid)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        agent.kill()
+    assert done.stdout.splitlines() == ["that one runs", "not 0.1.0-old"], done.stderr
 
 
 _GOING_BACK = """
