@@ -32,18 +32,16 @@ point_to() { # NAME OF A RELEASE
 	ln -sfn "releases/$1" "$R/opt/butai/current.new"
 	mv -T "$R/opt/butai/current.new" "$R/opt/butai/current"
 }
-database() { # prints its path
-	state=$("$R/opt/butai/current/bin/python" -c 'import sys; from pathlib import Path; from agent import config
-print(config.load(Path(sys.argv[1]), with_secrets=False).state_dir)' "$R/etc/butai/config.toml" 2>/dev/null) || state=$R/var/lib/butai
+database() { # RELEASE; prints the path
+	state=$("$1/bin/python" -c 'import sys; from pathlib import Path; from agent.cli.session import state_dir_of
+print(state_dir_of(Path(sys.argv[1])))' "$R/etc/butai/config.toml" 2>/dev/null) || state=$R/var/lib/butai
 	echo "$state/butai.db"
 }
-back_up() { # DATABASE COPY
-	(umask 077 && "$PYTHON" -c 'import sqlite3, sys
-copy = sqlite3.connect(sys.argv[2])
-sqlite3.connect(f"file:{sys.argv[1]}?mode=rw", uri=True).backup(copy)
-copy.close()' "$1" "$2") || fail "the database could not be backed up; nothing was changed about the version that runs"
+back_up() { # RELEASE COPY
+	"$1/bin/butai" backup --config "$R/etc/butai/config.toml" "$2" ||
+		fail "the database could not be backed up; nothing was changed about the version that runs"
 	# shellcheck disable=SC2012 # the names are ours: the five newest stay
-	ls -1t "$R"/var/lib/butai/backups/butai-*.db | tail -n +6 | xargs -r rm
+	ls -1t "$R"/var/backups/butai/butai-*.db | tail -n +6 | xargs -r rm
 }
 is_stale() { # RELEASE: another one runs, perhaps since a run of this was cut off before the restart
 	is_active || return 1
@@ -76,10 +74,10 @@ agent() {
 		step "install version $name into /opt/butai/releases" build "$R/opt/butai/releases/$name"
 		if [ "$current" ]; then
 			step "check the settings with it" check_config "$R/opt/butai/releases/$name"
-			db=$(database)
+			db=$(database "$R/opt/butai/current")
 			if [ -e "$db" ]; then
-				copy=$R/var/lib/butai/backups/butai-$(date -u +%Y%m%dT%H%M%SZ).db
-				step "back up the database" back_up "$db" "$copy"
+				copy=$R/var/backups/butai/butai-$(date -u +%Y%m%dT%H%M%SZ).db
+				step "back up the database to ${copy#"$R"}" back_up "$R/opt/butai/releases/$name" "$copy"
 			fi
 		fi
 		step "switch from ${current:-nothing} to $name" point_to "$name"

@@ -28,7 +28,7 @@ folders() {
 	folder 700 root /etc/butai/secrets
 	folder 750 butai /var/lib/butai
 	folder 700 butai /var/lib/butai/keys
-	folder 700 root /var/lib/butai/backups
+	folder 700 root /var/backups/butai # not among the agent's own copies: these are root's, and it counts its own
 }
 kernel() {
 	for pair in $SYSCTLS; do

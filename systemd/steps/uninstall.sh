@@ -16,7 +16,7 @@ uninstall() {
 	gone /etc/systemd/system/multi-user.target.wants/butai.service /etc/systemd/system/butai.service \
 		/usr/local/bin/butai /opt/butai /etc/sysctl.d/60-butai.conf /etc/modules-load.d/60-butai.conf
 	if [ "$PURGE" ]; then
-		gone /etc/systemd/system/butai.service.d /etc/butai /var/lib/butai
+		gone /etc/systemd/system/butai.service.d /etc/butai /var/lib/butai /var/backups/butai
 		if entry passwd butai >/dev/null; then step "remove the user butai" userdel ${R:+--prefix "$R"} butai; fi
 		if entry group butai >/dev/null; then step "remove the group butai" groupdel ${R:+--prefix "$R"} butai; fi
 	fi

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from agent.adapters import sysctl
+from agent.cli.main import butai
+from agent.cli.session import state_dir_of
 from agent.planning import doctor_host
 from tests.support.installhost import SYSTEMD, Host, new_host
 
@@ -135,7 +136,7 @@ def test_a_run_makes_what_the_unit_and_the_settings_name(installed: tuple[Host, 
     assert (ours.root / command[1][1:]).exists()
     user = next(line for line in (ours.root / "etc/passwd").read_text().splitlines() if line.startswith("butai:"))
     assert user.endswith(":/var/lib/butai:/usr/sbin/nologin")
-    names = ("etc/butai", "etc/butai/secrets", "var/lib/butai", "var/lib/butai/keys", "var/lib/butai/backups")
+    names = ("etc/butai", "etc/butai/secrets", "var/lib/butai", "var/lib/butai/keys", "var/backups/butai")
     modes = [stat.S_IMODE((ours.root / name).stat().st_mode) for name in names]
     assert modes == [0o755, 0o700, 0o750, 0o700, 0o700]
     assert (ours.root / "var/lib/butai").stat().st_uid == int(user.split(":")[2])
@@ -201,15 +202,11 @@ def test_an_upgrade_backs_the_database_up_and_keeps_settings_and_the_release_bef
     assert ours.install().returncode == 0
     before = (ours.root / "opt/butai/current").readlink()
     ours.write("etc/butai/config.toml", "mine")
-    with sqlite3.connect(ours.root / "var/lib/butai/butai.db") as database:
-        database.execute("CREATE TABLE pins (branch)")
-        database.execute("INSERT INTO pins VALUES ('main')")
-    database.close()
+    ours.write("var/lib/butai/butai.db", "pins")
     done = upgraded(ours, "new")
     assert done.returncode == 0, done.stderr
-    [backup] = (ours.root / "var/lib/butai/backups").iterdir()
-    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
-    assert sqlite3.connect(backup).execute("SELECT branch FROM pins").fetchall() == [("main",)]
+    [backup] = (ours.root / "var/backups/butai").iterdir()
+    assert backup.read_text() == "pins"
     assert (ours.root / "opt/butai" / before).is_dir()
     assert (ours.root / "opt/butai/current").readlink() != before
     assert (ours.root / "etc/butai/config.toml").read_text() == "mine"
@@ -325,3 +322,13 @@ def test_it_is_sound_shell(script: Path) -> None:
     if linter:
         done = subprocess.run([linter, script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+def test_the_installer_uses_of_the_agent_what_there_is() -> None:
+    text = (SYSTEMD / "steps/agent.sh").read_text()
+    assert "from agent.cli.session import state_dir_of\n" in text
+    assert callable(state_dir_of)
+    assert '/bin/butai" backup --config ' in text
+    assert "--config" in {option for parameter in butai.commands["backup"].params for option in parameter.opts}
+    assert '/bin/butai" check-config "' in text
+    assert [parameter.name for parameter in butai.commands["check-config"].params] == ["path"]

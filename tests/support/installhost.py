@@ -22,7 +22,8 @@ if [ "$1 $2" = "-m venv" ]; then
     mkdir -p "$3/bin"
     printf '#!/bin/sh\\n[ "$1" != -c ] || exit 1\\necho "$@" >>{root}/pip.log\\n' >"$3/bin/python"
     echo '[ ! -e {root}/no-index ]' >>"$3/bin/python"
-    printf '#!/bin/sh\\n[ ! -e {root}/refuse ] || {{ echo "domain: is missing" >&2; exit 78; }}\\n' >"$3/bin/butai"
+    printf '#!/bin/sh\\n[ "$1" != backup ] || exec cp -p {root}/var/lib/butai/butai.db "$4"\\n' >"$3/bin/butai"
+    printf '[ ! -e {root}/refuse ] || {{ echo "domain: is missing" >&2; exit 78; }}\\n' >>"$3/bin/butai"
     chmod +x "$3/bin/python" "$3/bin/butai"
     exit
 fi
