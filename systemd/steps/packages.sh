@@ -66,9 +66,11 @@ missing_packages() { # prints them
 	if [ "$FAMILY" = debian ]; then
 		if [ ! "$PYTHON" ]; then echo python3 python3-venv; fi
 		if [ ! -x "$R/usr/bin/ssh" ]; then echo openssh-client; fi
+		if [ ! -x "$R/usr/sbin/iptables" ]; then echo iptables; fi # else the agent has no wall
 	else
 		if [ ! "$PYTHON" ]; then echo python3.11 python3.11-pip; fi
 		if [ ! -x "$R/usr/bin/ssh" ]; then echo openssh-clients; fi
+		if [ ! -x "$R/usr/sbin/iptables" ]; then echo iptables-nft; fi
 	fi
 }
 missing_docker() {

@@ -83,5 +83,6 @@ def new_host(root: Path, system: str) -> Host:
     made.program("python3", text.format(python=f"{sys.base_prefix}/bin/python3", root=made.root))
     for setting, value in (("fs/inotify/max_user_instances", 128), ("kernel/pid_max", 4_194_304)):
         made.write(f"proc/sys/{setting}", f"{value}\n")
+    made.write("usr/sbin/iptables", "").chmod(0o755)
     (made.root / "usr/local/bin").mkdir(parents=True)
     return made
