@@ -5,12 +5,16 @@
 SYSCTLS='fs.inotify.max_user_instances=8192 fs.inotify.max_user_watches=1048576
 net.netfilter.nf_conntrack_max=262144 kernel.pid_max=4194304'
 
-user() {
+owner_of_state() { # FORMAT OF stat; prints nothing where there is no state yet
+	[ ! -d "$R/var/lib/butai" ] || stat -c "$1" "$R/var/lib/butai" | grep -vx 0 || :
+}
+user() { # a volume from another host keeps its numbers
+	uid=$(owner_of_state %u) gid=$(owner_of_state %g)
 	if ! entry group butai >/dev/null; then
-		step "add the group butai" groupadd ${R:+--prefix "$R"} --system butai
+		step "add the group butai" groupadd ${R:+--prefix "$R"} ${gid:+--gid "$gid"} --system butai
 	fi
 	if ! entry passwd butai >/dev/null; then
-		step "add the user butai" useradd ${R:+--prefix "$R"} --system --gid "$([ "$CHECK" ] || number group)" \
+		step "add the user butai" useradd ${R:+--prefix "$R"} ${uid:+--uid "$uid"} --system --gid "$([ "$CHECK" ] || number group)" \
 			--no-create-home --home-dir /var/lib/butai --shell /usr/sbin/nologin butai
 	fi
 }
