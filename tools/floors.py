@@ -1,6 +1,6 @@
 """Runs the tests floor by floor, each in a pytest of its own, and adds up what they said.
 
-Two floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
+Three floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
 failure in CI: what nobody runs is not tested.
 """
 
@@ -145,13 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         floors = chosen(options.floor, existing())
-        say("test", f"floors, two at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
+        say("test", f"floors, three at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
         set_up(floors)
     except SetupError as error:
         say("test", f"cannot go on: {error}")
         return 1
     started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         results = list(pool.map(lambda floor: run(floor, options.k), in_turn(floors)))
     seconds = time.monotonic() - started
     return _tell(results, seconds, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))

@@ -28,7 +28,7 @@ from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
 from tests.support.blank import open_store
-from tests.support.fakes_api import FakeDoctor
+from tests.support.fakes_api import FakeDoctor, FakeSpot
 from tests.support.oneapp import client_of
 from tests.support.signed import SIGNING_SECRET, WEBHOOK_SECRET, Answer, Headers, SlackPerson
 from tests.support.slackd import TOKEN, Slackd
@@ -213,7 +213,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         doctor=cast("Doctor", FakeDoctor()),
         vitals=cast("Vitals", None),
         figures=cast("Figures", None),
-        spot=cast("SpotWatch", None),
+        spot=cast("SpotWatch", FakeSpot()),
     )
     client = client_of(deps)
     return Stage(directory, slack, clock, settings, store, operations, notifier, deps, client, woken, poked, expected)
