@@ -1,7 +1,7 @@
 """Runs the tests floor by floor, each in a pytest of its own, and adds up what they said.
 
-Three floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
-failure in CI: what nobody runs is not tested.
+Three floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is
+a failure in CI: what nobody runs is not tested.
 """
 
 import argparse
