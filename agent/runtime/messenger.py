@@ -26,6 +26,7 @@ _AT_ONCE = 100
 _RESPONSE_URL_USES = 5
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PATIENCE = timedelta(hours=24)
+CLOSED_FOR_S = 600.0  # then the bot tries again: somebody may have invited it, or replaced its token
 _EVER = 3600.0
 
 
@@ -59,13 +60,14 @@ class Messenger:
         self._not_before: dict[str, float] = {}  # per message: when its next edit may leave
         self._full_until: dict[str, float] = {}  # per channel: when all its posts are paid for, one second each
         self._booked: set[str] = set()  # messages that wait for a second of their own in their channel
-        self._closed_doors: set[tuple[str, str]] = set()  # (team, channel) that the bot may not write to
+        self._closed_until: dict[tuple[str, str], float] = {}  # (team, channel) that the bot may not write to
 
     def send_due(self) -> float:
         """Send what may leave now; seconds until the next message may."""
         now = self._clock.monotonic()
         self._not_before = {key: at for key, at in self._not_before.items() if at > now}
         self._full_until = {channel: at for channel, at in self._full_until.items() if at > now}
+        self._closed_until = {door: at for door, at in self._closed_until.items() if at > now}
         held = [_EVER]
         for item in self._unbooked(self._store.outbox.due(self._clock.now(), limit=_AT_ONCE)):
             # The end of a request is what people wait for: it may follow an edit at once.
@@ -130,7 +132,7 @@ class Messenger:
     def _write(self, notice: OpenNotice, text: str) -> OpenNotice | None:
         """Post or edit as the bot; None when it may not write there and the response_url has to do."""
         place = notice.notice
-        if not place.channel or (place.team, place.channel) in self._closed_doors:
+        if not place.channel or (place.team, place.channel) in self._closed_until:
             return None
         if notice.message_ts:
             try:
@@ -145,7 +147,7 @@ class Messenger:
             if not place.response_url:
                 raise
             log.info("the bot may not write there; the response_url is used", reason=error.code)
-            self._closed_doors.add((place.team, place.channel))
+            self._closed_until[place.team, place.channel] = self._clock.monotonic() + CLOSED_FOR_S
             return None
 
     def _respond(self, notice: OpenNotice, text: str, *, final: bool) -> OpenNotice:

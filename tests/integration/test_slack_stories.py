@@ -6,6 +6,7 @@ from agent.adapters.slack import Slack
 from agent.model.deployment import Failure, Phase
 from agent.model.edit import KEPT
 from agent.model.environment import Wanted
+from agent.runtime.messenger import CLOSED_FOR_S
 from tests.support.slackd import Misbehaviour, Slackd
 from tests.support.stage import R1, R2, R3, MovingClock, Stage, build, settings_for
 
@@ -216,6 +217,18 @@ def test_a_channel_without_the_bot_is_answered_through_the_response_url(stage, s
     assert message.by == "app"
     assert f"is live at {URL}" in message.text
     assert slack.in_channel("C0STAGE") == [message]
+
+
+def test_a_bot_that_was_let_in_again_writes_by_itself(stage, slack):
+    """The token was replaced, or somebody invited it: nobody starts the agent again for that."""
+    slack.closed_channels.add("C0STAGE")
+    asked(stage)
+    stage.fetched("feature/x")
+    stage.finish("feature/x")
+    slack.closed_channels.clear()
+    stage.work(CLOSED_FOR_S + 1)
+    asked(stage)
+    assert slack.in_channel("C0STAGE")[-1].by == "bot"
 
 
 def test_a_message_that_somebody_deleted_is_said_anew(stage, slack):
