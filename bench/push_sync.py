@@ -18,7 +18,7 @@ from typing import Any
 from bench import projects, report
 from bench.browser import Browser
 from bench.byhand import ByHand
-from bench.pushing import last_once_ended
+from bench.pushing import Pushes, last_once_ended
 from bench.stage import theatre
 from tests.support.theatre import Theatre
 
@@ -68,6 +68,7 @@ class _Duel:
             self._place.up("--wait")
             with closing(ours), closing(theirs):
                 self._by_agent(1, ours, defaultdict(list))
+                Pushes(self._stage, "thousands", _BRANCH).settled()  # every later push follows seconds by hand
                 return {files: self._rounds(files, times, ours, theirs) for files, times in rounds.items()}
         finally:
             self._place.remove()
