@@ -7,6 +7,7 @@ Who was told what the head may be gets that first, and asks for the head while i
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,13 +38,7 @@ def fetch(
     if not have:
         return None
     try:
-        head = None
-        if expected is not None and expected not in have:
-            head = _ahead(wire, mirror, env, branch=branch, expected=expected, have=have)
-        if head is not None:
-            point(mirror / ref, head)
-            return head
-        head = wire.head(branch)
+        head = _head(wire, mirror, env, branch=branch, expected=expected, have=have)
         if head is None or head == _read(mirror / ref):
             return head
         if head not in have:
@@ -54,19 +49,22 @@ def fetch(
     return head
 
 
-def _ahead(
-    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, expected: Revision, have: list[Revision]
+def _head(
+    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, expected: Revision | None, have: list[Revision]
 ) -> Revision | None:
-    """The head, when it is what was expected, with all its objects; None when it is not, or cannot be had like this."""
-    try:
-        packed = wire.pack(expected, have, limit=LARGEST)
-    except NotThisWay:  # a forged hint, or a server that is not as far yet
-        return None
+    """What the remote says. `have` grows by what was expected, if that is not here yet and could be had meanwhile."""
+    packed = b""
+    if expected is not None and expected not in have:
+        with contextlib.suppress(NotThisWay):  # a forged hint, or a server that is not as far yet
+            packed = wire.pack(expected, have, limit=LARGEST)
+    if expected is None or not packed:
+        return wire.head(branch)
     with ThreadPoolExecutor(1) as beside:
         unpacking = beside.submit(_unpack, mirror, env, expected, packed)
         head = wire.head(branch)
         unpacking.result()
-    return head if head == expected else None
+    have.append(expected)
+    return head
 
 
 def _heads(mirror: Path, ref: str) -> Iterator[Revision]:
