@@ -1,7 +1,7 @@
-"""Runs the tests floor by floor, each in a pytest of its own, and adds up what they said.
+"""Runs the tests floor by floor, each in a pytest of its own or in several, and adds up what they said.
 
-Three floors go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is
-a failure in CI: what nobody runs is not tested.
+Three go side by side, for most of what a test above the unit floor does is to wait. A floor that ran no test is a
+failure in CI: what nobody runs is not tested.
 """
 
 import argparse
@@ -23,6 +23,9 @@ REPORTS_DIR = ROOT / ".cache" / "floors"
 # From what is cheapest to break to what is dearest to run.
 FLOORS = ("unit", "contract", "integration", "attacks", "faults", "e2e", "browser")
 LONGEST_FIRST = ("e2e", "integration", "faults")
+# The longest go in several parts, or each alone would be as long as all the others together.
+PARTS = {"e2e": 2, "integration": 2}
+AT_ONCE = 3
 WITHOUT_DOCKER = ("unit",)
 WITH_BROWSER = ("browser",)
 WITH_CERTIFICATES = ("integration",)
@@ -76,6 +79,28 @@ def in_turn(floors: Sequence[str]) -> tuple[str, ...]:
     return (*long, *(floor for floor in floors if floor not in long))
 
 
+def parts_of(floor: str, root: Path = ROOT) -> tuple[tuple[str, ...], ...]:
+    """Return what each pytest of a floor is given: the floor, or where it goes in parts the files that fall to each."""
+    if floor not in PARTS:
+        return ((f"tests/{floor}",),)
+    files = sorted(str(file.relative_to(root)) for file in (root / "tests" / floor).rglob("test_*.py"))
+    dealt = (tuple(files[first :: PARTS[floor]]) for first in range(PARTS[floor]))
+    return tuple(part for part in dealt if part)
+
+
+def whole(parts: Sequence[Result]) -> Result:
+    """Add up the parts of one floor, which is as good as its worst part and took as long as its longest."""
+    ended = [part.status for part in parts if part.status not in (0, NO_TESTS_COLLECTED)]
+    return Result(
+        parts[0].floor,
+        ended[0] if ended else min(part.status for part in parts),
+        passed=sum(part.passed for part in parts),
+        failed=sum(part.failed for part in parts),
+        skipped=sum(part.skipped for part in parts),
+        seconds=max(part.seconds for part in parts),
+    )
+
+
 def closing_line(results: Iterable[Result], seconds: float) -> str:
     """Add all floors up in the words of pytest's own last line."""
     total = list(results)
@@ -99,15 +124,16 @@ def set_up(floors: Sequence[str]) -> None:
         pebble.ensure()
 
 
-def run(floor: str, keyword: str) -> Result:
-    """Run one floor and read its report."""
+def run(floor: str, number: int, paths: Sequence[str], keyword: str) -> Result:
+    """Run one floor, or the part of it with this number, and read its report."""
     REPORTS_DIR.mkdir(parents=True, exist_ok=True)
-    report = REPORTS_DIR / f"{floor}.xml"
+    name = f"{floor}-{number}" if floor in PARTS else floor
+    report = REPORTS_DIR / f"{name}.xml"
     report.unlink(missing_ok=True)
     detail = "-q" if floor in WITHOUT_DOCKER else "-v"
-    argv = [sys.executable, "-m", "pytest", f"tests/{floor}", detail, f"--junit-xml={report}", "--durations=5"]
+    argv = [sys.executable, "-m", "pytest", *paths, detail, f"--junit-xml={report}", "--durations=5"]
     argv += ["-k", keyword] if keyword else []
-    say("test", f"floor {floor} ...")
+    say("test", f"floor {name} ...")
     started = time.monotonic()
     with subprocess.Popen(
         argv,
@@ -120,7 +146,7 @@ def run(floor: str, keyword: str) -> Result:
         errors="replace",
     ) as running:
         for line in running.stdout or ():
-            print(f"{floor:<11} | {line}", end="", flush=True)  # one call: lines of two floors never mix
+            print(f"{name:<13} | {line}", end="", flush=True)  # one call: lines of two floors never mix
     return _read(floor, running.returncode, report, time.monotonic() - started)
 
 
@@ -145,14 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         floors = chosen(options.floor, existing())
-        say("test", f"floors, three at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
+        say("test", f"floors, {AT_ONCE} at a time: {', '.join(in_turn(floors)) or 'none has tests'}")
         set_up(floors)
     except SetupError as error:
         say("test", f"cannot go on: {error}")
         return 1
     started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        results = list(pool.map(lambda floor: run(floor, options.k), in_turn(floors)))
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        runs = [
+            [pool.submit(run, floor, number, paths, options.k) for number, paths in enumerate(parts_of(floor), start=1)]
+            for floor in in_turn(floors)
+        ]
+        results = [whole([part.result() for part in parts]) for parts in runs]
     seconds = time.monotonic() - started
     return _tell(results, seconds, in_ci=os.environ.get("CI", "") not in ("", "0", "false"), narrowed=bool(options.k))
 

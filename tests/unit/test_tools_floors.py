@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.console import SetupError
-from tools.floors import NO_TESTS_COLLECTED, Result, chosen, closing_line, existing, in_turn
+from tools.floors import NO_TESTS_COLLECTED, PARTS, Result, chosen, closing_line, existing, in_turn, parts_of, whole
 
 
 def test_floors_run_from_the_lowest_and_only_where_there_are_tests(tmp_path: Path) -> None:
@@ -25,6 +25,26 @@ def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
 def test_the_longest_floors_begin_first_and_the_others_follow_from_the_lowest() -> None:
     assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "integration", "unit", "browser")
     assert in_turn(()) == ()
+
+
+def test_a_floor_in_parts_has_every_file_in_one_of_them_and_no_part_is_empty(tmp_path: Path) -> None:
+    names = [f"tests/e2e/test_{letter}.py" for letter in "abc"]
+    (tmp_path / "tests" / "e2e").mkdir(parents=True)
+    for count, name in enumerate(names, start=1):
+        (tmp_path / name).touch()
+        parts = parts_of("e2e", tmp_path)
+        assert sorted(file for part in parts for file in part) == names[:count]
+        assert len(parts) == min(count, PARTS["e2e"])
+    assert parts_of("unit", tmp_path) == (("tests/unit",),)
+
+
+def test_a_floor_in_parts_is_as_good_as_its_worst_part() -> None:
+    good, none = Result("e2e", 0, passed=3, seconds=2.0), Result("e2e", NO_TESTS_COLLECTED, seconds=1.0)
+    bad = Result("e2e", 1, passed=1, failed=2, skipped=1, seconds=4.0)
+    assert whole([good, bad]) == Result("e2e", 1, passed=4, failed=2, skipped=1, seconds=4.0)
+    assert whole([none, good]) == good
+    assert whole([none, none]).status == NO_TESTS_COLLECTED
+    assert whole([Result("e2e", -9), good]).status == -9
 
 
 def test_an_unknown_floor_is_refused_with_the_ones_there_are() -> None:
