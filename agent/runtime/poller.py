@@ -7,7 +7,7 @@ counts, and an environment goes only after its branch was missing from two of th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
@@ -32,6 +32,7 @@ _SLOWEST_S = 300.0  # between two tries at a remote that keeps failing
 _SECOND_LOOK_S = 5.0  # after a branch was missing for the first time
 _MAINTAIN_S = 3600.0
 _MISSING_BEFORE_IT_GOES = 2
+_NOT_SEEN = Revision("0" * 40)  # the head of a branch whose push did not lead to anything yet
 
 
 @dataclass(slots=True)
@@ -89,10 +90,13 @@ class Poller:
             return False
         valid = {branch: revision for branch, revision in listing.items() if _is_branch(branch)}
         doubtful = [self._follow(each, valid) for each in environments]
+        refused: Iterable[str] = ()
         if listed_before:
             taken = {each.branch for each in environments}
-            self._create_wanted(project, {name: at for name, at in valid.items() if name not in taken}, before)
-        self._store.branches.replace(project, valid, self._clock.now())
+            refused = self._create_wanted(
+                project, {name: at for name, at in valid.items() if name not in taken}, before
+            )
+        self._store.branches.replace(project, valid | dict.fromkeys(refused, _NOT_SEEN), self._clock.now())
         return any(doubtful)
 
     # -- one project -------------------------------------------------------------------------------------------
@@ -119,15 +123,24 @@ class Poller:
         self._store.environments.update(environment.slug, missing=missing)
         return True
 
-    def _create_wanted(self, project: str, listing: Mapping[str, Revision], before: Mapping[str, Revision]) -> None:
-        """Put branches on stage that `auto_deploy` names and that were pushed since the last listing."""
+    def _create_wanted(
+        self, project: str, listing: Mapping[str, Revision], before: Mapping[str, Revision]
+    ) -> tuple[str, ...]:
+        """Put branches on stage that `auto_deploy` names and that were pushed since the last listing.
+
+        Returns those that there was no room for. Their push counts as not seen, so each next listing tries again.
+        """
         patterns = self._settings().projects[project].auto_deploy
+        refused: list[str] = []
         for branch, revision in listing.items():
             if before.get(branch) != revision and matches(patterns, branch):
                 try:
                     self._operations.push(project, branch, deleted=False, caller=CALLER)
                 except RequestError as error:  # the host is full: that must not stop the branches after it
-                    log.warning("branch not put on stage", project=project, branch=branch, problem=str(error))
+                    refused.append(branch)
+                    if before.get(branch) != _NOT_SEEN:  # once, not every minute
+                        log.warning("branch not put on stage yet", project=project, branch=branch, problem=str(error))
+        return tuple(refused)
 
     # -- the rounds --------------------------------------------------------------------------------------------
 

@@ -216,6 +216,21 @@ def test_a_full_host_does_not_stop_the_listing(world: World) -> None:
     assert set(world.store.branches.of("shop")) == {"main", "auto/1", "auto/2", "auto/3"}
 
 
+def test_a_branch_that_a_full_host_had_no_room_for_goes_on_stage_once_there_is(world: World) -> None:
+    limits = dataclasses.replace(world.settings.limits, environments=1)
+    world.settings = dataclasses.replace(world.settings, limits=limits)
+    world.poller.poll("shop")
+    for name in ("auto/1", "auto/2"):
+        world.shop.commit(name, {"a": "b"}, base="main")
+    world.poller.poll("shop")
+    world.poller.poll("shop")
+    (first,) = world.store.environments.all()
+    world.store.environments.delete(first.slug)
+    world.poller.poll("shop")
+    (second,) = world.store.environments.all()
+    assert {first.branch, second.branch} == {"auto/1", "auto/2"}
+
+
 def test_names_that_nobody_may_ask_for_are_left_out(world: World) -> None:
     world.shop.point("refs/heads/-option", world.shop.head())
     world.shop.point("refs/heads/c1\u009bcontrol", world.shop.head())
