@@ -269,10 +269,12 @@ class Operations:
                 code="ambiguous-branch",
                 http_status=409,
             )
-        known = [name for pair in self.branches(None, near=branch)[:5] for name in (f"{pair[1]} ({pair[0]})",)]
+        for name in sorted(projects):
+            self._poke(name)
+        known = [f"{found} ({holder})" for holder, found in self.branches(None, near=branch)[:5]]
         raise RequestError(
             f"No project has a branch `{branch}`.",
-            hint=_suggest("Nearest", known) or "Name the project as well.",
+            hint=f"{_suggest('Nearest', known)} If it was pushed just now, ask again in a few seconds.".strip(),
             code="no-such-branch",
             http_status=404,
         )

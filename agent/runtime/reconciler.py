@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.errors import CancelledError, DeployError, OutsideError
+from agent.errors import AgentError, CancelledError, DeployError, OutsideError
 from agent.model.deployment import Deployment, Failure
 from agent.model.environment import Environment, Wanted
 from agent.model.observed import Observed
@@ -116,7 +116,11 @@ class Reconciler:
         scene = Scene(environment, deployment, observed, plan, cancel)
         try:
             report = self._executor.run(scene)
-        except DeployError as error:
+        except AgentError as error:
+            if deployment is not None:
+                self._timings.lap(environment.slug, deployment.id, plan.steps[0].verb)
+            if not isinstance(error, DeployError):
+                raise
             self._refused(environment, deployment, observed, plan, error)
             return 0.0
         if deployment is not None:

@@ -8,6 +8,7 @@ cut makes the engine stop the build.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from agent.model.release import BuildSpec
 
 TAR = {"Content-Type": "application/x-tar"}
 _AGAIN = "It is tried again."
+# What the builder says beside the author's own words: `[build 2/3] RUN make`, `process "/bin/sh -c make" did not ...`
+_NUMBERS = re.compile(r"^\[[^]]*\] ")
+_EXITED = re.compile(r'^(?:failed to solve: )?process ".*" did not complete successfully: exit code: (\d+)$', re.DOTALL)
 _NEEDS_SESSION = ("no active sessions", "no active session")
 
 
@@ -145,5 +149,7 @@ def _error(problem: str, trace: Trace, upload: Upload) -> AgentError:
         return OutsideError(f"The build could not fetch what it needs: {problem}", hint=_AGAIN, code="build-fetch")
     line = upload.line_of(step.name) if step else None
     where = f"{upload.name} line {line}" if line else upload.name
-    message = f"The build failed at `{readable(step.name)}`: {problem}" if step else f"The build failed: {problem}"
-    return DeployError(message, hint=f"Correct {where}.", code="build-failed", log_tail=tail)
+    at = f" at `{_NUMBERS.sub('', readable(step.name))}`" if step else ""
+    exited = _EXITED.match(problem)
+    reason = f"exit code {exited[1]}." if exited else problem
+    return DeployError(f"The build failed{at}: {reason}", hint=f"Correct {where}.", code="build-failed", log_tail=tail)

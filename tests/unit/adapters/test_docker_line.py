@@ -115,10 +115,22 @@ def test_a_failure_inside_the_200_is_sorted_by_who_must_act(
 def test_a_failing_step_is_named_with_its_line_in_the_dockerfile(scripted: Scripted) -> None:
     step = vertex("a", "[3/3] RUN make it", started=1, completed=2, error="exit code: 2")
     trace = {"id": "moby.buildkit.trace", "aux": base64.b64encode(step).decode()}
-    scripted.answer = OK + chunked(trace, failed("process did not complete: exit code: 2")) + ENDED
-    with pytest.raises(DeployError, match=r"`\[3/3\] RUN make it`: process did not complete") as caught:
+    problem = 'process "/bin/sh -c make it" did not complete successfully: exit code: 2'
+    scripted.answer = OK + chunked(trace, failed(problem)) + ENDED
+    with pytest.raises(DeployError) as caught:
         scripted.build()
+    assert caught.value.message == "The build failed at `RUN make it`: exit code 2."
     assert caught.value.hint == "Correct Dockerfile line 3."
+
+
+def test_a_step_that_did_not_begin_is_told_in_the_builders_words(scripted: Scripted) -> None:
+    step = vertex("a", "[build 3/3] COPY dist /www", started=1, completed=2, error="not found")
+    trace = {"id": "moby.buildkit.trace", "aux": base64.b64encode(step).decode()}
+    problem = 'failed to compute cache key: "/dist": not found'
+    scripted.answer = OK + chunked(trace, failed(problem)) + ENDED
+    with pytest.raises(DeployError) as caught:
+        scripted.build()
+    assert caught.value.message == f"The build failed at `COPY dist /www`: {problem}"
 
 
 def test_a_refusal_before_the_build_begins_is_told_in_the_engines_words(scripted: Scripted) -> None:

@@ -166,6 +166,13 @@ def test_a_branch_of_no_project_answers_with_the_nearest(two: Desk) -> None:
     assert refused.value.hint.startswith("Nearest: `login (shop)`")
 
 
+def test_a_branch_of_no_project_has_all_of_them_listed_again_for_it_may_be_pushed_just_now(two: Desk) -> None:
+    with pytest.raises(RequestError) as refused:
+        two.operations.deploy("brand/new", project=None, caller=ANNA)
+    assert two.poked == ["blog", "shop"]
+    assert "again in a few seconds" in refused.value.hint
+
+
 def test_branches_are_listed_nearest_first(two: Desk) -> None:
     assert two.operations.branches("shop") == (("shop", "login"), ("shop", "logout"), ("shop", "main"))
     assert two.operations.branches(None, near="main")[:2] == (("blog", "main"), ("shop", "main"))

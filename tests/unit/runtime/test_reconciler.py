@@ -35,8 +35,10 @@ class World:
     observed: Observed
     reports: list[Report] = field(default_factory=list)  # what comes of each plan with steps, in order
     refusal: DeployError | None = None  # what comes of them instead
+    takes_s: float = 0.0  # until then
 
     def run(self, scene: Scene) -> Report:
+        self.desk.clock.forward(self.takes_s)
         if self.refusal is not None:
             raise self.refusal
         return self.reports.pop(0)
@@ -178,3 +180,15 @@ def test_edits_that_only_the_checkout_found_which_follows_a_deployment_are_told(
     told, ended, *_ = desk.store.deployments.history(environment.slug)
     assert (told.cause, told.notices, told.phase) == (KEPT, ("edits were kept",), Phase.READY)
     assert (ended.phase, ended.notices) == (Phase.READY, ())
+
+
+def test_the_time_of_a_step_that_failed_is_told_as_that_steps(world: World) -> None:
+    desk = world.desk
+    environment = desk.fetched(desk.deploy())
+    world.refusal = DeployError("The build failed.", code="build-failed")
+    world.takes_s = 7.0
+
+    while desk.store.deployments.current(environment.slug) is not None:
+        look(world, environment)
+
+    assert desk.last(environment).timings == {"read": 7.0, "route": 7.0}
