@@ -18,24 +18,32 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def booted_since(state_dir: Path) -> bool:
-    """Whether the host was started since this was last asked; not on the first question. Remembered in `state_dir`."""
+    """Whether the host was started since `remember_boot`; not where that was never called."""
     note = state_dir / "boot-id"
-    before = note.read_text(encoding="ascii").strip() if note.exists() else ""
-    now = _BOOT_ID.read_text(encoding="ascii").strip()
-    if now == before:
-        return False
-    note.write_text(now + "\n", encoding="ascii")
-    return bool(before)
+    return note.exists() and note.read_text(encoding="ascii") != _BOOT_ID.read_text(encoding="ascii")
+
+
+def remember_boot(state_dir: Path) -> None:
+    """What another boot asks for is written down: who is killed before this is told of it again."""
+    _keep(state_dir / "boot-id", _BOOT_ID.read_text(encoding="ascii"))
 
 
 def identity(state_dir: Path) -> str:
     """Names the agent whose state this is, on whatever host: made when first asked for, the same from then on."""
     note = state_dir / "agent-id"
     if not note.exists():
-        fresh = note.with_suffix(".new")
-        fresh.write_text(secrets.token_hex(8) + "\n", encoding="ascii")
-        fresh.replace(note)  # whole or not at all: half a name would make our own records somebody else's
+        _keep(note, secrets.token_hex(8) + "\n")  # half a name would make our own records somebody else's
     return note.read_text(encoding="ascii").strip()
+
+
+def _keep(note: Path, text: str) -> None:
+    """Whole or not at all. Without the fsync a power cut may leave an empty file under the final name."""
+    fresh = note.with_suffix(".new")
+    with fresh.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(note)
 
 
 def hand_over(directory: Path) -> None:

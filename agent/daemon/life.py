@@ -65,6 +65,7 @@ class Daemon:
         ]
         if host.booted_since(self._current.state_dir):
             self.parts.operations.recover("the host was started again")
+        host.remember_boot(self._current.state_dir)
         self.parts.wake_all()
         systemd.ready()
         log.info("ready", domain=self.settings().domain, projects=sorted(self.settings().projects))

@@ -47,6 +47,23 @@ def test_an_agent_keeps_its_name_with_its_state(tmp_path: Path) -> None:
     assert host.identity(one) == name != host.identity(other)
 
 
+def test_another_boot_is_told_until_somebody_has_done_what_it_asks_for(tmp_path: Path) -> None:
+    """The agent may be killed in between, and the containers that ended cleanly would stay down for good."""
+    assert not host.booted_since(tmp_path), "a new agent"
+    host.remember_boot(tmp_path)
+    assert not host.booted_since(tmp_path)
+    (tmp_path / "boot-id").write_text("of another boot\n")
+    assert host.booted_since(tmp_path)
+    assert host.booted_since(tmp_path)
+    host.remember_boot(tmp_path)
+    assert not host.booted_since(tmp_path)
+
+
+def test_a_mark_that_a_power_cut_left_empty_is_that_of_another_boot(tmp_path: Path) -> None:
+    (tmp_path / "boot-id").touch()
+    assert host.booted_since(tmp_path)
+
+
 def test_a_disk_is_measured_as_df_does(tmp_path: Path) -> None:
     disk = host.disk("state", tmp_path)
     assert disk is not None
