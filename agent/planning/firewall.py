@@ -118,17 +118,25 @@ def _stands(settings: Settings, wanted: dict[str, list[str]], observed: Sequence
         jump = f"-A {_hook(settings, chain, observed)} -j {chain}"
         if [rule for rule in observed if rule.endswith(f" -j {chain}")] != [jump]:
             return False
-        here = [rule for rule in observed if rule.startswith(f"{jump.split(' -j ')[0]} ")]
-        if not all(rule.split(" -j ")[-1].startswith(_PREFIX) for rule in here[: here.index(jump)]):
+        if not _comes_first(jump, observed):
             return False
     return True
 
 
+def _comes_first(jump: str, observed: Sequence[str]) -> bool:
+    """Whether nothing but other walls comes before the jump in its chain."""
+    here = [rule for rule in observed if rule.startswith(f"{jump.split(' -j ')[0]} ")]
+    return jump in here and all(rule.split(" -j ")[-1].startswith(_PREFIX) for rule in here[: here.index(jump)])
+
+
 def _hook(settings: Settings, chain: str, observed: Sequence[str]) -> str:
-    """Where Docker leaves our jump alone; without its chain (nftables, or a firewall that was flushed) in FORWARD."""
+    """Where Docker leaves our jump alone; in FORWARD where its chain does not decide.
+
+    With nftables or after a flush it is not there, and what somebody put before it may let a packet through.
+    """
     if chain == _input(settings):
         return "INPUT"
-    return _DOCKERS if f"-A FORWARD -j {_DOCKERS}" in observed else "FORWARD"
+    return _DOCKERS if _comes_first(f"-A FORWARD -j {_DOCKERS}", observed) else "FORWARD"
 
 
 def _removal(settings: Settings, observed: Sequence[str]) -> tuple[str, ...]:

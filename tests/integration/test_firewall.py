@@ -144,6 +144,13 @@ def test_the_wall_is_put_up_again_after_a_flush_and_left_alone_while_it_stands(c
     assert cloud.container.reaches(*METADATA)
     cloud.look()
     assert cloud.reached()["container"] == [False, False, False]
+    cloud.host.call("iptables -I FORWARD -j ACCEPT")
+    assert cloud.container.reaches(*METADATA)
+    cloud.look()
+    assert not cloud.container.reaches(*METADATA)
+    cloud.host.call("iptables -D FORWARD -j ACCEPT")
+    cloud.look()
+    assert "-A DOCKER-USER -j wall-butai-forward" in cloud.host.said("iptables -S"), "where operators look for it"
 
 
 def test_without_dockers_chain_the_wall_stands_in_forward(cloud: Cloud) -> None:

@@ -72,11 +72,12 @@ def test_a_wall_that_stands_is_left_alone(settings: Settings) -> None:
         lambda rules: moved_last(rules, "-A DOCKER-USER -j wall-butai-forward"),
         lambda rules: [*rules, "-A INPUT -j wall-butai-input"],
         lambda rules: ["-A INPUT -p tcp -j ACCEPT", *rules],
+        lambda rules: ["-A FORWARD -j ACCEPT", *rules],
         lambda rules: rules[:-1],
         lambda rules: [*rules, "-A wall-butai-forward -j ACCEPT"],
         lambda rules: [rule for rule in rules if rule != "-A FORWARD -j DOCKER-USER"],
     ],
-    ids=["no-input", "no-forward", "too-late", "twice", "accepted-before", "rule-gone", "rule-more", "dockers-gone"],
+    ids=["no-input", "no-forward", "too-late", "twice", "accepted-before", "forwarded-before", "rule-gone", "rule-more", "dockers-gone"],
 )
 def test_whatever_somebody_does_to_it_is_put_right(settings: Settings, spoil: Callable[[list[str]], list[str]]) -> None:
     lines = changes(settings, Family.V4, spoil(standing(settings)))
@@ -91,6 +92,17 @@ def test_jumps_that_are_in_the_wrong_place_go(settings: Settings) -> None:
     lines = changes(settings, Family.V4, flushed)
     assert "-D DOCKER-USER -j wall-butai-forward" in lines
     assert "-I FORWARD 1 -j wall-butai-forward" in lines
+
+
+def test_where_something_comes_before_dockers_chain_the_jump_comes_before_both(settings: Settings) -> None:
+    """`iptables -I FORWARD -j ACCEPT`, as many a guide has it, makes Docker's chain an ornament."""
+    lines = changes(settings, Family.V4, ["-A FORWARD -j ACCEPT", *standing(settings)])
+    assert "-D DOCKER-USER -j wall-butai-forward" in lines
+    assert "-I FORWARD 1 -j wall-butai-forward" in lines
+    rules = [rule for rule in standing(settings) if rule != "-A DOCKER-USER -j wall-butai-forward"]
+    moved = ["-A FORWARD -j wall-butai-forward", "-A FORWARD -j ACCEPT", *rules]
+    assert changes(settings, Family.V4, moved) == ()
+    assert bars_metadata(settings, moved)
 
 
 def test_the_jump_of_another_agent_may_come_before_ours(settings: Settings) -> None:
