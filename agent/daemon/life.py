@@ -137,6 +137,7 @@ class Daemon:
         while not self._stop.is_set():
             try:
                 self.parts.engine.version()
+                self.parts.curtain.fall()
                 if lost:
                     self.parts.firewall.poke()
                     self.parts.operations.recover("Docker was away")

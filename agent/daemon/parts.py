@@ -26,6 +26,7 @@ from agent.runtime.build import Builder
 from agent.runtime.caretaker import Caretaker
 from agent.runtime.controller import Controller
 from agent.runtime.create import Creator
+from agent.runtime.curtain import Curtain
 from agent.runtime.decider import Decider
 from agent.runtime.dns import DnsKeeper
 from agent.runtime.doctor import Doctor, Examination
@@ -178,6 +179,9 @@ class Parts:
             clock=self.clock,
             alive=systemd.alive,
             admit=self.spot.admit,
+        )
+        self.curtain = Curtain(
+            settings=self.settings, store=self.store, engine=self.engine, edge=self.edge, nudge=self.controller.nudge
         )
         self.operations = Operations(
             settings=self.settings,

@@ -121,6 +121,8 @@ def _start_and_route(
         return Plan(failure=failure)
     if not in_progress and (stage.steps or stage.crashed):
         pause = _repair_pause(environment, context.now)
+        if pause != 0.0 and (page := _page(environment, observed, context)):
+            return page
         if pause is None:
             return Plan(joins, waiting=(_SOMEBODY,), failure=_crashed(stage.steps, observed))
         if pause > 0:
@@ -133,6 +135,14 @@ def _start_and_route(
         again = _patience(observed, _PROBE_AGAIN_S if stage.probing else _HEALTH_AGAIN_S)
         return Plan((), stage.waiting, again if in_progress else _IDLE_AGAIN_S, kept=stage.kept)
     return _switch(environment, observed, context, release, in_progress=in_progress)
+
+
+def _page(environment: Environment, observed: Observed, context: Context) -> Plan | None:
+    """Show the agent's page in place of a route to what does not run; None where the route is fine, or the page."""
+    table = routing.waiting_table(environment, context.settings)
+    if observed.routed in (None, table) or not routing.leads_nowhere(observed.routed, observed.containers):
+        return None
+    return Plan((Step(Verb.ROUTE, environment.slug, "nothing behind its route runs"),), route=table)
 
 
 def _patience(observed: Observed, bounds: tuple[float, float]) -> float:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent.config import Settings
 from agent.errors import StateError
 from agent.model.environment import Environment
 from agent.model.names import Hostname, Revision, Slug
-from agent.model.observed import Container
+from agent.model.observed import Container, ContainerState
 from agent.model.release import Release, ServiceSpec
 from agent.model.route import PROBE_PATH, REVISION_HEADER, ROUTE_HEADER, Backend, Route, RouteTable
 from agent.planning import acme
@@ -73,6 +73,18 @@ def waiting_table(environment: Environment, settings: Settings) -> RouteTable:
     """The table that sends the environment's hostname to the agent, whose page says why there is no site."""
     route = Route(settings.hostname(environment.slug), "", 0, ())
     return RouteTable(environment.slug, Backend.AGENT, None, (route,))
+
+
+def leads_nowhere(table: RouteTable, containers: Iterable[Container]) -> bool:
+    """Whether nobody would answer who follows the table: of the environment's `containers` none behind it runs.
+
+    A table without routes is one that we cannot read: then any container that runs may be the one behind it.
+    """
+    there = [one for one in containers if one.state in (ContainerState.RUNNING, ContainerState.PAUSED)]
+    if not table.routes:
+        return not there
+    reached = {name for route in table.routes for name in route.containers}
+    return not any({one.name, *one.addresses.values()} & reached for one in there)
 
 
 def render(table: RouteTable, settings: Settings) -> dict[str, Any]:

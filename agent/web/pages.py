@@ -17,6 +17,7 @@ from agent.errors import AgentError
 from agent.model.deployment import Deployment, Failure, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Hostname, Slug
+from agent.planning.reconcile import CRASHED
 from agent.web import problems
 from agent.web.deps import Deps
 
@@ -102,8 +103,10 @@ def page_for(
     if running is not None:
         return _starting(name, running.phase)
     ended = last(row.slug)
-    if row.deployed_revision is None and ended is not None and ended.phase is Phase.FAILED:
-        return _failed(name, row, ended.failure, settings)
+    if ended is not None and ended.phase is Phase.FAILED:
+        has_crashed = ended.failure is not None and ended.failure.code == CRASHED
+        if has_crashed or row.deployed_revision is None:
+            return _failed(name, row, ended.failure, settings, has_crashed=has_crashed)
     if found[1] and ended is not None and ended.phase is Phase.READY:
         return Page(
             HTTPStatus.NOT_FOUND,
@@ -154,16 +157,17 @@ def _starting(name: str, phase: Phase | None) -> Page:
     )
 
 
-def _failed(name: str, row: Environment, failure: Failure | None, settings: Settings) -> Page:
-    detail = f"{name} could not be put on stage."
+def _failed(name: str, row: Environment, failure: Failure | None, settings: Settings, *, has_crashed: bool) -> Page:
+    what = "has crashed" if has_crashed else "could not be put on stage"
+    detail = f"{name} {what}."
     if failure is not None:
         service = f" in service {_shown(failure.service)}" if failure.service else ""
-        detail = f"{name} could not be put on stage{service}: {_shown(failure.message)}"
+        detail = f"{name} {what}{service}: {_shown(failure.message)}"
     hint = _shown(failure.hint) + " " if failure is not None and failure.hint else ""
     return Page(
         HTTPStatus.BAD_GATEWAY,
-        "deploy-failed",
-        "This branch did not make it to the stage",
+        "crashed" if has_crashed else "deploy-failed",
+        "This stage has crashed" if has_crashed else "This branch did not make it to the stage",
         detail,
         hint + _commands(settings, "The whole story:", "status", row.slug, "show"),
     )

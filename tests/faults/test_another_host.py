@@ -11,6 +11,10 @@ from tests.support.samples import page, tiny
 from tests.support.theatre import Theatre
 
 _COPIED = "    develop: {watch: [{action: sync, path: ./www, target: /www}]}\n"
+_HELD = """\
+    tmpfs: ['/held']
+    healthcheck: {test: ['CMD', 'test', '-e', '/held/go'], interval: 1s, retries: 60}
+"""
 
 
 def test_after_a_reboot_and_on_another_host_with_the_state_volume_everything_that_was_wanted_comes_back(
@@ -19,9 +23,13 @@ def test_after_a_reboot_and_on_another_host_with_the_state_volume_everything_tha
     """Each came to be in another way, and hardly one is what a fresh deployment of its branch would serve."""
     theatre = another_theatre(projects=("tiny",), limits={"poll_interval_s": 0.3})
     theatre.push("tiny", "synced", tiny(service=_COPIED))
+    theatre.push("tiny", "held", tiny(service=_HELD))
     for branch in ("asleep", "broken", "pinned"):
         theatre.push("tiny", branch, page(branch))
+    theatre.agent.send("/environments", {"branch": "held", "project": "tiny"})
     _deploy(theatre, "asleep", "broken", "pinned", "synced")
+    _let_go(theatre)
+    eventually(lambda: theatre.phase("tiny", "held") == "ready", 60, pause_s=0.1)
     theatre.agent.send("/environments/asleep/sleep")
     theatre.agent.send("/environments/pinned/pin")
     theatre.push("tiny", "pinned", page("too new"))
@@ -33,9 +41,12 @@ def test_after_a_reboot_and_on_another_host_with_the_state_volume_everything_tha
     before = _served(theatre)
 
     _starts_again(theatre, _every_container_ends)
+    eventually(lambda: _says_that_it_starts(theatre), 20, pause_s=0.05)
+    _let_go(theatre)
     eventually(lambda: _served(theatre) == before, 60, pause_s=0.1)
 
     _starts_again(theatre, _the_engine_is_a_new_one)
+    _let_go(theatre)
     eventually(lambda: _served(theatre) == before, 60, pause_s=0.1)
     eventually(lambda: _is_calm(theatre), 30, pause_s=0.1)
     assert before["synced"][:2] == (200, "only in the container\n")
@@ -68,6 +79,25 @@ def _deploy(theatre: Theatre, *branches: str) -> None:
         theatre.agent.send("/environments", {"branch": branch, "project": "tiny"})
     for branch in branches:
         eventually(lambda one=branch: theatre.phase("tiny", one) == "ready", 60, pause_s=0.1)
+
+
+def _let_go(theatre: Theatre) -> None:
+    """The branch `held` takes as long to start as we like."""
+
+    def done() -> bool:
+        running = [one["Id"] for one in theatre.agent.containers("held") if one["State"] == "running"]
+        for one in running:
+            execution = theatre.agent.docker.api.exec_create(one, ["touch", "/held/go"])
+            theatre.agent.docker.api.exec_start(execution["Id"])
+        return bool(running)
+
+    eventually(done, 60, pause_s=0.1)
+
+
+def _says_that_it_starts(theatre: Theatre) -> bool:
+    answer = theatre.agent.visit("held")
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "3"), answer.text
+    return True
 
 
 def _served(theatre: Theatre) -> dict[str, tuple[int, str, str]]:

@@ -240,13 +240,31 @@ def test_a_revision_that_failed_without_a_good_one_before_it_gets_a_page_and_kee
 def test_a_crashed_container_is_started_again_less_and_less_often_and_not_for_ever() -> None:
     crashed = replace(UP, containers=(DB_UP, container(WEB, "exited", exit_code=1)))
     assert str(plan(crashed, going=False)) == "start web: exited"
-    waiting = plan(crashed, going=False, repairs=2, repaired_at=NOW - timedelta(seconds=3))
+    paged = replace(crashed, routed=routing.waiting_table(environment(), SETTINGS))
+    waiting = plan(paged, going=False, repairs=2, repaired_at=NOW - timedelta(seconds=3))
     assert str(waiting) == "wait for the next attempt to repair in 5 s"
     assert waiting.look_again_s == pytest.approx(5.0)
-    over = plan(crashed, going=False, repairs=5, repaired_at=NOW)
+    over = plan(paged, going=False, repairs=5, repaired_at=NOW)
     assert str(over) == "wait for somebody to push or to deploy again\nfail: web exited 1; five restarts did not help."
     assert over.failure is not None
     assert (over.failure.code, over.failure.service, over.look_again_s) == ("crashed", "web", None)
+
+
+@pytest.mark.parametrize("repairs", [2, 5])
+def test_what_has_crashed_and_waits_shows_a_page_and_gets_its_route_back_when_it_runs(repairs: int) -> None:
+    tried = {"repairs": repairs, "repaired_at": NOW}
+    crashed = replace(UP, containers=(DB_UP, container(WEB, "exited", exit_code=1)))
+    first = plan(crashed, going=False, **tried)
+    assert str(first) == "route feature-x: nothing behind its route runs"
+    assert first.route == routing.waiting_table(environment(), SETTINGS)
+    again = plan(replace(UP, routed=first.route), going=False, **tried)
+    assert again.route == UP.routed
+
+
+def test_a_route_to_what_runs_stays_while_something_else_has_crashed() -> None:
+    world = replace(UP, containers=(container(DB, "exited", exit_code=1), WEB_UP))
+    tried = {"repairs": 2, "repaired_at": NOW - timedelta(seconds=3)}
+    assert str(plan(world, going=False, **tried)) == "wait for the next attempt to repair in 5 s"
 
 
 def test_what_failed_by_itself_is_made_again_less_and_less_often_and_not_for_ever() -> None:

@@ -12,6 +12,7 @@ from agent import config
 from agent.config import Settings
 from agent.errors import StateError
 from agent.model.names import Hostname, Slug
+from agent.model.observed import Container
 from agent.model.route import Backend, Route, RouteTable
 from agent.planning import routing
 from tests.support.plans import R1, R2, SLUG, container, environment, release, service
@@ -245,3 +246,30 @@ def test_the_certificate_is_the_default_one_for_every_name(https: Settings) -> N
     pair = {"certFile": "/etc/butai/certificates/a.crt", "keyFile": "/etc/butai/certificates/a.key"}
     assert tls["certificates"] == [pair]
     assert tls["stores"]["default"]["defaultCertificate"] == pair
+
+
+@pytest.mark.parametrize(
+    ("containers", "expected"),
+    [
+        ((), True),
+        ((container(service("web"), "exited"), container(service("db"))), True),
+        ((container(service("web"), "created"),), True),
+        ((container(service("web")),), False),
+        ((container(service("web"), "paused"),), False),
+    ],
+)
+def test_a_route_leads_nowhere_when_nothing_behind_it_runs(containers: tuple[Container, ...], expected: bool) -> None:
+    assert routing.leads_nowhere(table(), containers) is expected
+
+
+def test_a_route_by_address_leads_to_whoever_has_that_address_now() -> None:
+    by_address = table(Route(HOST, "web", 8000, ("10.200.0.131",)))
+    assert not routing.leads_nowhere(by_address, (container(service("web")),))
+    assert routing.leads_nowhere(by_address, (container(service("web"), "exited", addresses={}),))
+
+
+def test_routes_that_cannot_be_read_lead_somewhere_as_long_as_anything_runs() -> None:
+    """Those of an older agent are written anew by and by, and nobody has to see a page until then."""
+    unread = RouteTable(SLUG, Backend.AGENT, None, ())
+    assert not routing.leads_nowhere(unread, (container(service("web")),))
+    assert routing.leads_nowhere(unread, (container(service("web"), "exited"),))

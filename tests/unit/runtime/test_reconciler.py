@@ -57,8 +57,11 @@ class World:
         return [f"the last words of {container}"]
 
     def holds(self, environment: Environment, *containers: Container) -> None:
-        """These containers, with the route that leads to the first."""
-        table = routing.routes_for(environment, SHOP, {"web": (container(WEB),)}, self.desk.settings)
+        """These containers, with the route that leads to the first; to the page when none of them runs."""
+        if any(each.running for each in containers):
+            table = routing.routes_for(environment, SHOP, {"web": (container(WEB),)}, self.desk.settings)
+        else:
+            table = routing.waiting_table(environment, self.desk.settings)
         listening = frozenset(each.id for each in containers if each.running)
         self.observed = replace(observed(SHOP, *containers), routed=table, confirmed=True, listening=listening)
 

@@ -106,6 +106,23 @@ def test_a_failed_deployment_of_a_branch_with_a_good_version_is_no_bad_gateway(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
 
 
+def test_a_stage_that_crashed_for_good_does_not_promise_to_come_back(house: House, client: FlaskClient) -> None:
+    slug = deploy(house)
+    house.store.environments.update(slug, deployed_revision=R1)
+    deployment = house.store.deployments.current(slug)
+    assert deployment is not None
+    house.finish(
+        deployment, Failure("crashed", "web exited 1; five restarts did not help.", "Push a correction.", "web")
+    )
+    answer = ask(client, host_of(slug))
+    assert (answer.status_code, answer.headers.get("Retry-After")) == (502, None)
+    assert answer.text == (
+        "Branch feature/x of shop has crashed in service web: web exited 1; five restarts did not help.\n"
+        "Push a correction. The whole story: `butai show feature-x` in a terminal on the host.\n"
+    )
+    assert "This stage has crashed" in ask(client, host_of(slug), accept=BROWSER).text
+
+
 def test_a_sleeping_branch_says_that_its_data_is_kept_and_how_to_wake_it(house: House, client: FlaskClient) -> None:
     slug = deploy(house)
     house.store.environments.update(slug, wanted=Wanted.ASLEEP)
