@@ -11,6 +11,10 @@ data "aws_ssm_parameter" "image" {
 # A zone of its own bounds the worst mistake: nothing here can change the parent domain.
 resource "aws_route53_zone" "this" {
   name = var.domain
+
+  # The agent and Traefik write records here that Terraform does not know, and AWS removes no zone with records in it.
+  # Nobody else has records in this zone; never write this to one that you share.
+  force_destroy = true
 }
 
 resource "aws_route53_record" "delegation" {
