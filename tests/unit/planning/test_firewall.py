@@ -77,7 +77,17 @@ def test_a_wall_that_stands_is_left_alone(settings: Settings) -> None:
         lambda rules: [*rules, "-A wall-butai-forward -j ACCEPT"],
         lambda rules: [rule for rule in rules if rule != "-A FORWARD -j DOCKER-USER"],
     ],
-    ids=["no-input", "no-forward", "too-late", "twice", "accepted-before", "forwarded-before", "rule-gone", "rule-more", "dockers-gone"],
+    ids=[
+        "no-input",
+        "no-forward",
+        "too-late",
+        "twice",
+        "accepted-before",
+        "forwarded-before",
+        "rule-gone",
+        "rule-more",
+        "dockers-gone",
+    ],
 )
 def test_whatever_somebody_does_to_it_is_put_right(settings: Settings, spoil: Callable[[list[str]], list[str]]) -> None:
     lines = changes(settings, Family.V4, spoil(standing(settings)))
