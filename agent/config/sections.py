@@ -164,8 +164,8 @@ class Dns:
     ] = ()
     ipv6: Annotated[
         bool,
-        "Also an AAAA record, where the instance has an IPv6 address or in front of the load balancer.",
-        "Only where people reach Traefik over IPv6.",
+        "Also an AAAA record, where the instance has an IPv6 address or in front of the load balancer. Without",
+        "a load balancer Traefik is then reached on [::] too, which takes Docker's userland proxy.",
     ] = False
     ttl_s: Annotated[
         int, "Seconds for which resolvers may remember. With an Elastic IP 300 is fine.", between(10, 86_400)

@@ -22,6 +22,7 @@ ROUTES = "/etc/butai/routes"  # as Traefik sees them
 HTTP_PORT = 8000  # inside the container, where no port below 1024 needs a privilege
 HTTPS_PORT = 8443
 
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
 _FIRST = 1_000  # before every network that is joined later
 _MEMORY_BYTES = 1024**3  # 92 MB were measured at rest, 131 MB with 2,000 routes
 
@@ -48,7 +49,7 @@ def agent_url(settings: Settings) -> str:
     if settings.traefik.agent_url:
         return settings.traefik.agent_url.rstrip("/")
     address, port = agent_address(settings)
-    if settings.traefik.managed and address == "0.0.0.0":  # noqa: S104 - compared, not bound
+    if settings.traefik.managed and address == _EVERYWHERE:
         address = edge_network(settings).gateway
     return f"http://{address}:{port}"
 
@@ -64,7 +65,7 @@ def probe_address(settings: Settings) -> tuple[str, int]:
     if settings.traefik.managed:
         return edge_address(settings), HTTPS_PORT if secure else HTTP_PORT
     address = settings.traefik.address
-    address = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104 - compared, not bound
+    address = "127.0.0.1" if address == _EVERYWHERE else address
     return address, settings.traefik.https_port if secure else settings.traefik.http_port
 
 
@@ -96,9 +97,10 @@ def edge_container(
     mounts = [Mount(routes_dir, ROUTES), Mount(certificates_dir, CERTIFICATES)]
     if acme_files is not None:
         mounts.append(Mount(acme_files.folder, acme.STORAGE, read_only=False))
-    ports = [PublishedPort(traefik.address, traefik.http_port, HTTP_PORT)]
+    pairs = [(traefik.http_port, HTTP_PORT)]
     if settings.scheme == "https":
-        ports.append(PublishedPort(traefik.address, traefik.https_port, HTTPS_PORT))
+        pairs.append((traefik.https_port, HTTPS_PORT))
+    ports = [PublishedPort(address, *pair) for pair in pairs for address in _published_at(settings)]
     spec = ContainerSpec(
         name=container_name(settings),
         image=traefik.image,
@@ -115,6 +117,18 @@ def edge_container(
     )
     digest = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
     return replace(spec, labels={**spec.labels, CONFIG: digest})
+
+
+def _published_at(settings: Settings) -> tuple[str, ...]:
+    """Addresses of this host at which Traefik is reached. Docker takes 0.0.0.0 for IPv4 alone.
+
+    The network of Traefik has no IPv6: what comes over it is passed on by Docker's userland proxy.
+    """
+    address, dns = settings.traefik.address, settings.dns
+    leads_here = (
+        dns is not None and dns.load_balancer is None and (dns.ipv6 or any(":" in one for one in dns.addresses))
+    )
+    return (address, "::") if leads_here and address == _EVERYWHERE else (address,)
 
 
 def static_config(settings: Settings, acme_files: AcmeFiles | None = None) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agent import config
 from agent.config import Settings
 from agent.model.edge import AcmeFiles
@@ -75,3 +77,23 @@ def test_traefik_writes_to_the_folder_of_its_own_certificates_and_nowhere_else()
 def test_a_changed_setting_makes_another_container_and_an_unchanged_one_does_not() -> None:
     labels = [spec_of(settings(extra)).labels["butai.config"] for extra in ("", "", "[traefik]\nhttp_port = 81\n")]
     assert labels[0] == labels[1] != labels[2]
+
+
+@pytest.mark.parametrize(
+    ("extra", "addresses"),
+    [
+        ("", ["0.0.0.0"]),
+        ('[dns]\nzone = "Z1"\n', ["0.0.0.0"]),
+        ('[dns]\nzone = "Z1"\nipv6 = true\n', ["0.0.0.0", "::"]),
+        ('[dns]\nzone = "Z1"\naddresses = ["2001:db8::1"]\n', ["0.0.0.0", "::"]),
+        ('[dns]\nzone = "Z1"\nipv6 = true\n[traefik]\naddress = "192.0.2.7"\n', ["192.0.2.7"]),
+        (
+            '[dns]\nzone = "Z1"\nipv6 = true\nload_balancer = { name = "lb.example.net", zone = "Z2" }\n',
+            ["0.0.0.0"],
+        ),
+    ],
+    ids=["no-dns", "ipv4", "both", "written-down", "one-address", "load-balancer"],
+)
+def test_where_records_lead_here_over_ipv6_traefik_is_reached_there(extra: str, addresses: list[str]) -> None:
+    """Docker publishes 0.0.0.0 for IPv4 alone: an AAAA record would lead to a closed door."""
+    assert [port.address for port in spec_of(settings(extra)).ports] == addresses
