@@ -180,7 +180,8 @@ class Operations:
             if environment.wanted is Wanted.RUNNING and environment.deployed_revision is not None:
                 with self._store.transaction():
                     deployment = self._begin(environment, cause=cause, caller="agent")
-                    self._store.deployments.update(deployment.id, revision=environment.wish)
+                    if not environment.needs_fetch:  # else the remote says which it is about
+                        self._store.deployments.update(deployment.id, revision=environment.wish)
             self._wake(environment.slug)
 
     def find(self, reference: str, *, project: str | None = None) -> Environment:

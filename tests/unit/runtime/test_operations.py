@@ -340,6 +340,16 @@ def test_after_a_restart_of_the_host_everything_that_ran_comes_back_and_nothing_
     assert set(desk.woken) == {running.slug, asleep.slug, never.slug}
 
 
+def test_what_a_person_asked_for_before_the_restart_is_answered_by_what_the_remote_says_after_it(desk: Desk) -> None:
+    """With the old revision in it, the fetch would call it superseded, and who asked was told so in place of the URL."""
+    environment = desk.live()
+    desk.deploy()
+
+    desk.operations.recover("the host was started again")
+
+    assert (_cause(desk, environment), desk.current(environment).revision) == ("asked by unix:anna", None)
+
+
 def _cause(desk: Desk, environment: Environment) -> str | None:
     current = desk.store.deployments.current(environment.slug)
     return current.cause if current is not None else None
