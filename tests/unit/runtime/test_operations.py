@@ -341,7 +341,7 @@ def test_after_a_restart_of_the_host_everything_that_ran_comes_back_and_nothing_
 
 
 def test_what_a_person_asked_for_before_the_restart_is_answered_by_what_the_remote_says_after_it(desk: Desk) -> None:
-    """With the old revision in it, the fetch would call it superseded, and who asked was told so in place of the URL."""
+    """With the old revision in it, the fetch would call it superseded, and so would who asked be told."""
     environment = desk.live()
     desk.deploy()
 
