@@ -1,4 +1,4 @@
-"""The commands about the host, which need no agent: serve, check-config, backup, rebuild-database, completion."""
+"""The commands about the host, which need no agent: serve, check-config, backup, rebuild-database, wall, completion."""
 
 from __future__ import annotations
 
@@ -76,6 +76,20 @@ def rebuild_database(session: Session, *, config: Path | None) -> None:
     for environment in found:
         render.out(render.clean(f"{environment.slug}: {environment.branch} of {environment.project}"))
     render.tell(f"{len(found)} environments were read back.")
+
+
+@click.command()
+@_config_option
+@click.pass_obj
+def wall(session: Session, *, config: Path | None) -> None:
+    """Put up the wall before Docker starts.
+
+    butai-wall.service does it at each start of the host; from then on the agent keeps it standing.
+    """
+    from agent import config as settings_file
+    from agent import daemon
+
+    daemon.wall(settings_file.load(config or session.config, with_secrets=False))
 
 
 @click.command()

@@ -58,6 +58,7 @@ _COMMANDS = (
     commands_host.check_config,
     commands_host.backup,
     commands_host.rebuild_database,
+    commands_host.wall,
     commands_host.completion,
 )
 

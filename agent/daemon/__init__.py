@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.daemon.commands import doctor, fix, main, rebuild_database
+from agent.daemon.commands import doctor, fix, main, rebuild_database, wall
 from agent.daemon.life import Daemon
 
-__all__ = ["Daemon", "doctor", "fix", "main", "rebuild_database"]
+__all__ = ["Daemon", "doctor", "fix", "main", "rebuild_database", "wall"]

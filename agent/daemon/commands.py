@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent import config, logs
-from agent.adapters import frontdoor, host, hostfacts, lock, sysctl
+from agent.adapters import frontdoor, host, hostfacts, iptables, lock, sysctl
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine
@@ -14,9 +14,11 @@ from agent.adapters.traefik import Traefik
 from agent.config import Settings
 from agent.daemon.life import Daemon
 from agent.daemon.parts import instance
+from agent.errors import OutsideError
 from agent.model.environment import Environment
-from agent.planning import edge, routing
+from agent.planning import edge, firewall, routing
 from agent.runtime.doctor import Doctor
+from agent.runtime.firewall import FirewallKeeper
 from agent.runtime.rebuild import rebuild
 from agent.store import Store
 
@@ -59,6 +61,17 @@ def doctor(settings: Settings) -> Doctor:
         instance=instance(),
         door=frontdoor,
     )
+
+
+def wall(settings: Settings) -> None:
+    """Put up the wall before Docker starts, and with it the containers that ask for that. OutsideError when it cannot.
+
+    The agent keeps it standing, but rules do not outlive the host's start, and it starts after Docker.
+    """
+    keeper = FirewallKeeper(settings=lambda: settings, firewall=iptables, plan=firewall.ahead)
+    keeper.look()
+    if keeper.problem:
+        raise OutsideError(keeper.problem, hint="Needs CAP_NET_ADMIN, as butai-wall.service gives it.", code="no-wall")
 
 
 def fix(repairs: Mapping[str, int]) -> None:

@@ -54,6 +54,17 @@ def changes(settings: Settings, family: Family, observed: Sequence[str]) -> tupl
     return (*lines, "COMMIT")
 
 
+def ahead(settings: Settings, family: Family, observed: Sequence[str]) -> tuple[str, ...]:
+    """As `changes`, for a host on which Docker has not started yet: in a chain of Docker's that it finds and keeps.
+
+    In FORWARD itself the rules that Docker puts in there at its start would come first.
+    """
+    if not settings.firewall.manage or f"-N {_DOCKERS}" in observed:
+        return changes(settings, family, observed)
+    start, *lines, commit = changes(settings, family, (f"-A FORWARD -j {_DOCKERS}", *observed))
+    return (start, f":{_DOCKERS} - [0:0]", *lines, f"-I FORWARD 1 -j {_DOCKERS}", commit)
+
+
 def bars_metadata(settings: Settings, observed: Sequence[str]) -> bool:
     """Whether what containers send to the metadata service is refused: by the wall, or by a rule of somebody else's."""
     chain = _forward(settings)

@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 _AGAIN_S = 30.0  # two programs that take milliseconds
 
 
+Plan = Callable[[Settings, Family, Sequence[str]], tuple[str, ...]]
+
+
 class Firewall(Protocol):
     """A module is an implementation of this. All may raise OutsideError."""
 
@@ -34,9 +37,10 @@ class Firewall(Protocol):
 class FirewallKeeper:
     """`run` is a thread's main loop; the rest may be called from any thread."""
 
-    def __init__(self, *, settings: Callable[[], Settings], firewall: Firewall) -> None:
+    def __init__(self, *, settings: Callable[[], Settings], firewall: Firewall, plan: Plan = changes) -> None:
         self._settings = settings
         self._firewall = firewall
+        self._plan = plan
         self._poked = Event()
         self._problem: str | None = None
 
@@ -79,10 +83,10 @@ class FirewallKeeper:
     def _converge(self, family: Family) -> None:
         """OutsideError when the rules are not as they should be even after they were taken."""
         settings = self._settings()
-        lines = changes(settings, family, self._firewall.rules(family))
+        lines = self._plan(settings, family, self._firewall.rules(family))
         if not lines:
             return
         self._firewall.restore(family, lines)
         log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
-        if changes(settings, family, self._firewall.rules(family)):
+        if self._plan(settings, family, self._firewall.rules(family)):
             raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")

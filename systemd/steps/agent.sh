@@ -92,6 +92,13 @@ agent() {
 		put 644 "$HERE/butai.service" $unit
 		step "tell systemd of it" control daemon-reload
 	fi
+	if ! cmp -s "$HERE/butai-wall.service" "$R/etc/systemd/system/butai-wall.service"; then
+		put 644 "$HERE/butai-wall.service" /etc/systemd/system/butai-wall.service
+		step "tell systemd of it" control daemon-reload
+	fi
+	if [ ! -L "$R/etc/systemd/system/docker.service.wants/butai-wall.service" ]; then
+		step "put up the wall before Docker starts with the host" control enable butai-wall
+	fi
 	if [ ! -L "$R/etc/systemd/system/multi-user.target.wants/butai.service" ]; then
 		step "start the agent with the host" control enable butai
 	fi

@@ -14,6 +14,7 @@ uninstall() {
 		step "stop the agent" systemctl disable --now butai
 	fi
 	gone /etc/systemd/system/multi-user.target.wants/butai.service /etc/systemd/system/butai.service \
+		/etc/systemd/system/docker.service.wants/butai-wall.service /etc/systemd/system/butai-wall.service \
 		/usr/local/bin/butai /opt/butai /etc/sysctl.d/60-butai.conf /etc/modules-load.d/60-butai.conf
 	if [ "$PURGE" ]; then
 		gone /etc/systemd/system/butai.service.d /etc/butai /var/lib/butai /var/backups/butai

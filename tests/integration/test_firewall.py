@@ -159,6 +159,19 @@ def test_without_dockers_chain_the_wall_stands_in_forward(cloud: Cloud) -> None:
     assert cloud.reached()["container"] == [False, False, False]
 
 
+def test_a_wall_that_was_there_before_docker_stands_from_dockers_first_moment(cloud: Cloud) -> None:
+    """After a boot Docker starts what asks for that (`restart: always`) before the agent runs."""
+    cloud.host.call("iptables -F", "iptables -X", "ip6tables -F", "ip6tables -X")
+    assert as_service(cloud, "-all,+net_admin", AHEAD).returncode == 0
+    for program in ("iptables", "ip6tables"):  # as Docker begins
+        cloud.host.call(f"{program} -I FORWARD -j ACCEPT", f"{program} -D FORWARD -j DOCKER-USER")
+        cloud.host.call(f"{program} -I FORWARD -j DOCKER-USER", f"{program} -A DOCKER-USER -j RETURN")
+    assert cloud.reached()["container"] == [False, False, False]
+    before = cloud.host.said("iptables-nft -t filter -S -v")
+    assert cloud.look() == ""
+    assert cloud.host.said("iptables-nft -t filter -S -v") == before
+
+
 def test_a_wall_that_nobody_wants_any_more_leaves_nothing_behind(cloud: Cloud) -> None:
     before = [cloud.host.said(f"{program} -S") for program in ("iptables", "ip6tables")]
     cloud.look()
@@ -213,8 +226,15 @@ print(process.run(["grep", "CapEff", "/proc/self/status"], env=process.short_env
 """
 
 
-def as_service(cloud: Cloud, capabilities: str) -> subprocess.CompletedProcess[str]:
+AHEAD = f"""
+from pathlib import Path
+from agent import config, daemon
+daemon.wall(config.parse({SETTINGS!r}, Path("/")))
+"""
+
+
+def as_service(cloud: Cloud, capabilities: str, code: str = LOOK) -> subprocess.CompletedProcess[str]:
     user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs")
     sets = [word for name in ("inh-caps", "ambient-caps", "bounding-set") for word in (f"--{name}", capabilities)]
-    argv = [*user, *sets, sys.executable, "-c", LOOK]
+    argv = [*user, *sets, sys.executable, "-c", code]
     return cloud.host.do(lambda: subprocess.run(argv, capture_output=True, text=True, cwd=ROOT))

@@ -146,6 +146,7 @@ def test_a_run_makes_what_the_unit_and_the_settings_name(installed: tuple[Host, 
     assert (ours.root / "var/lib/butai").stat().st_uid == 987
     assert (ours.root / "etc/butai/config.toml").read_text() == (ROOT / "config.example.toml").read_text()
     assert (ours.root / "etc/systemd/system/multi-user.target.wants/butai.service").is_symlink()
+    assert (ours.root / "etc/systemd/system/docker.service.wants/butai-wall.service").is_symlink()
     assert json.loads((ours.root / "etc/docker/daemon.json").read_text())["live-restore"] is True
     assert "systemctl reload docker" in said  # the engine was there before
 
@@ -258,6 +259,7 @@ def test_what_is_uninstalled_keeps_its_state_unless_it_is_purged(host: MakeHost)
     assert not (ours.root / "opt/butai").exists()
     assert not (ours.root / "etc/systemd/system/butai.service").exists()
     assert not (ours.root / "etc/systemd/system/multi-user.target.wants/butai.service").is_symlink()
+    assert not list((ours.root / "etc/systemd/system").rglob("butai-wall.service"))
     assert (ours.root / "var/lib/butai/butai.db").exists()
     assert (ours.root / "etc/butai/config.toml").exists()
     asked = ours.install("--uninstall", "--purge")

@@ -61,6 +61,7 @@ def test_what_the_key_may_run_is_passed_on_word_for_word(line: str, command: str
         "butai serve --config /tmp/mine.toml",
         "butai check-config /etc/shadow",
         "butai rebuild-database",
+        "butai wall",
         "butai dns adopt --yes",
         "butai ssh-gate root --allow destroy",
         "butai ssh-config",

@@ -146,6 +146,17 @@ def test_serve_and_rebuild_database_run_the_daemons_own(tmp_path: Path, monkeypa
     assert called == [path, config.load(path)]
 
 
+def test_the_wall_is_put_up_without_the_secrets_that_only_the_agent_is_handed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'{SETTINGS}\n[server]\ntoken_file = "credential:api-token"\n')
+    called: list[Settings] = []
+    monkeypatch.setattr("agent.daemon.wall", called.append)
+    assert CliRunner().invoke(butai, ["wall", "--config", str(path)]).exit_code == 0
+    assert called == [config.load(path, with_secrets=False)]
+
+
 def completed(house: House, *words: str) -> list[str]:
     *before, incomplete = words
     completer = ShellComplete(butai, {}, "butai", "_BUTAI_COMPLETE")

@@ -10,7 +10,7 @@ import pytest
 from agent import config
 from agent.config import Settings
 from agent.config.checks import LONGEST_INSTANCE
-from agent.planning.firewall import Family, bars_agent, bars_metadata, changes
+from agent.planning.firewall import Family, ahead, bars_agent, bars_metadata, changes
 
 SETTINGS = 'domain = "staging.example.com"\n[projects.shop]\nremote = "https://git.example.com/shop.git"\n'
 DOCKERS = (
@@ -95,6 +95,20 @@ def test_whatever_somebody_does_to_it_is_put_right(settings: Settings, spoil: Ca
     assert [line for line in lines if line.startswith("-A wall-")] == [
         line for line in changes(settings, Family.V4, DOCKERS) if line.startswith("-A wall-")
     ]
+
+
+def test_before_docker_has_started_the_wall_stands_in_a_chain_that_docker_will_find(settings: Settings) -> None:
+    """Docker puts its own rules before what it finds in FORWARD, and leaves its users' chain as it is."""
+    lines = ahead(settings, Family.V4, DOCKERS[:2])
+    assert lines[:2] == ("*filter", ":DOCKER-USER - [0:0]")
+    assert lines[-2:] == ("-I FORWARD 1 -j DOCKER-USER", "COMMIT")
+    assert "-I DOCKER-USER 1 -j wall-butai-forward" in lines
+
+
+def test_where_dockers_chain_is_there_the_wall_is_put_up_as_always(tmp_path: Path, settings: Settings) -> None:
+    assert ahead(settings, Family.V4, DOCKERS) == changes(settings, Family.V4, DOCKERS)
+    assert ahead(settings, Family.V4, standing(settings)) == ()
+    assert ahead(parsed(tmp_path, "[firewall]\nmanage = false\n"), Family.V4, DOCKERS[:2]) == ()
 
 
 def test_jumps_that_are_in_the_wrong_place_go(settings: Settings) -> None:
