@@ -17,7 +17,7 @@ from agent.errors import AgentError
 from agent.model.deployment import Deployment, Failure, Phase
 from agent.model.environment import Environment, Wanted
 from agent.model.names import Hostname, Slug
-from agent.planning.reconcile import CRASHED
+from agent.planning.reconcile import MAX_REPAIRS
 from agent.web import problems
 from agent.web.deps import Deps
 
@@ -104,9 +104,9 @@ def page_for(
         return _starting(name, running.phase)
     ended = last(row.slug)
     if ended is not None and ended.phase is Phase.FAILED:
-        has_crashed = ended.failure is not None and ended.failure.code == CRASHED
-        if has_crashed or row.deployed_revision is None:
-            return _failed(name, row, ended.failure, settings, has_crashed=has_crashed)
+        has_run = row.deployed_revision is not None
+        if not has_run or row.repairs >= MAX_REPAIRS:
+            return _failed(name, row, ended.failure, settings, has_stopped=has_run)
     if found[1] and ended is not None and ended.phase is Phase.READY:
         return Page(
             HTTPStatus.NOT_FOUND,
@@ -157,8 +157,8 @@ def _starting(name: str, phase: Phase | None) -> Page:
     )
 
 
-def _failed(name: str, row: Environment, failure: Failure | None, settings: Settings, *, has_crashed: bool) -> Page:
-    what = "has crashed" if has_crashed else "could not be put on stage"
+def _failed(name: str, row: Environment, failure: Failure | None, settings: Settings, *, has_stopped: bool) -> Page:
+    what = "has stopped" if has_stopped else "could not be put on stage"
     detail = f"{name} {what}."
     if failure is not None:
         service = f" in service {_shown(failure.service)}" if failure.service else ""
@@ -166,8 +166,8 @@ def _failed(name: str, row: Environment, failure: Failure | None, settings: Sett
     hint = _shown(failure.hint) + " " if failure is not None and failure.hint else ""
     return Page(
         HTTPStatus.BAD_GATEWAY,
-        "crashed" if has_crashed else "deploy-failed",
-        "This stage has crashed" if has_crashed else "This branch did not make it to the stage",
+        "stopped" if has_stopped else "deploy-failed",
+        "This stage has stopped" if has_stopped else "This branch did not make it to the stage",
         detail,
         hint + _commands(settings, "The whole story:", "status", row.slug, "show"),
     )

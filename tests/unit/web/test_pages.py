@@ -16,6 +16,7 @@ from agent import config
 from agent.model.deployment import Failure, Phase
 from agent.model.environment import Wanted
 from agent.model.names import Slug
+from agent.planning.reconcile import MAX_REPAIRS
 from tests.support.fakes_api import R1, SETTINGS, House, build_house
 from tests.support.oneapp import client_of
 
@@ -86,6 +87,7 @@ def test_a_failed_branch_tells_the_reason_the_service_and_the_next_step(house: H
     assert deployment is not None
     failure = Failure("unhealthy", "It exited with status 1.", "Look at the last lines.", "web", ("secret line",))
     house.finish(deployment, failure)
+    house.store.environments.update(slug, repairs=MAX_REPAIRS)  # of what has never run none is tried
     answer = ask(client, host_of(slug))
     assert (answer.status_code, answer.headers.get("Retry-After")) == (502, None)
     assert answer.text == (
@@ -106,9 +108,11 @@ def test_a_failed_deployment_of_a_branch_with_a_good_version_is_no_bad_gateway(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
 
 
-def test_a_stage_that_crashed_for_good_does_not_promise_to_come_back(house: House, client: FlaskClient) -> None:
+def test_a_stage_that_nobody_tries_to_repair_any_more_does_not_promise_to_come_back(
+    house: House, client: FlaskClient
+) -> None:
     slug = deploy(house)
-    house.store.environments.update(slug, deployed_revision=R1)
+    house.store.environments.update(slug, deployed_revision=R1, repairs=MAX_REPAIRS)
     deployment = house.store.deployments.current(slug)
     assert deployment is not None
     house.finish(
@@ -117,10 +121,10 @@ def test_a_stage_that_crashed_for_good_does_not_promise_to_come_back(house: Hous
     answer = ask(client, host_of(slug))
     assert (answer.status_code, answer.headers.get("Retry-After")) == (502, None)
     assert answer.text == (
-        "Branch feature/x of shop has crashed in service web: web exited 1; five restarts did not help.\n"
+        "Branch feature/x of shop has stopped in service web: web exited 1; five restarts did not help.\n"
         "Push a correction. The whole story: `butai show feature-x` in a terminal on the host.\n"
     )
-    assert "This stage has crashed" in ask(client, host_of(slug), accept=BROWSER).text
+    assert "This stage has stopped" in ask(client, host_of(slug), accept=BROWSER).text
 
 
 def test_a_sleeping_branch_says_that_its_data_is_kept_and_how_to_wake_it(house: House, client: FlaskClient) -> None:
