@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,14 +56,17 @@ def hand_over(directory: Path) -> None:
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def disk(place: str, path: Path) -> Disk | None:
-    """The file system of `path`, which `place` names for people; None when it cannot be asked."""
-    try:
-        found = os.statvfs(path)
-    except OSError:  # an engine on another host keeps its things there
-        return None
-    block = found.f_frsize
-    return Disk(place, str(path), found.f_blocks * block, found.f_bavail * block, found.f_files, found.f_favail)
+def disks(places: Mapping[str, Path]) -> tuple[Disk, ...]:
+    """The file systems of these places, by the names that people know them by; what cannot be asked is left out."""
+    found = []
+    for place, path in places.items():
+        try:
+            state = os.statvfs(path)
+        except OSError:  # an engine on another host keeps its things there
+            continue
+        size, free = state.f_blocks * state.f_frsize, state.f_bavail * state.f_frsize
+        found.append(Disk(place, str(path), size, free, state.f_files, state.f_favail))
+    return tuple(found)
 
 
 def files(directory: Path, pattern: str) -> tuple[KeptFile, ...]:

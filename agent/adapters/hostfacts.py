@@ -1,4 +1,4 @@
-"""This host's limits, disks and programs, as they are just now, for `butai doctor`. Reads only.
+"""This host's limits and programs, as they are just now, for `butai doctor`. Reads only.
 
 What cannot be read is left out: another user than root sees less, and a kernel may lack what another one has.
 """
@@ -6,31 +6,29 @@ What cannot be read is left out: another user than root sees less, and a kernel 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from agent.adapters.process import run, short_environment
 from agent.errors import OutsideError
-from agent.model.facts import Disk, EngineProcess, HostFacts
+from agent.model.facts import EngineProcess, HostFacts
 
 _ASKED_S = 10.0  # for a program that only tells something
 _LISTENS = "0A"  # TCP_LISTEN in /proc/net/tcp
 _BRIDGES = ("docker", "br-", "veth", "lo")  # interfaces whose networks are Docker's or nobody's
 
 
-def gather(*, folders: Sequence[Path], sysctls: Iterable[str], docker_host: str, root: Path = Path("/")) -> HostFacts:
-    """Everything there is to read. `folders` are those whose disks matter; `root` is another one in tests."""
+def gather(*, sysctls: Iterable[str], docker_host: str, root: Path = Path("/")) -> HostFacts:
+    """Everything there is to read; `root` is another one in tests."""
     memory = _memory(root)
     return HostFacts(
         sysctls={name: value for name in sysctls if (value := _sysctl(root, name)) is not None},
         memory_bytes=memory.get("MemTotal"),
         memory_free_bytes=memory.get("MemAvailable"),
         swap_bytes=memory.get("SwapTotal"),
-        disks=tuple(_disks(folders)),
         networks=tuple(_networks(root)),
         listening=frozenset(_listening(root)),
         docker_proxies=_count(root, "docker-proxy"),
@@ -71,20 +69,6 @@ def _memory(root: Path) -> Mapping[str, int]:
         if number.isdecimal():
             found[name] = int(number) * 1024
     return found
-
-
-def _disks(folders: Sequence[Path]) -> Iterator[Disk]:
-    """Each file system once, by the first folder that is on it."""
-    seen = set()
-    for folder in folders:
-        try:
-            device, state = folder.stat().st_dev, os.statvfs(folder)
-        except OSError:
-            continue
-        if device not in seen:
-            seen.add(device)
-            size = state.f_frsize
-            yield Disk(str(folder), state.f_blocks * size, state.f_bavail * size, state.f_files, state.f_favail)
 
 
 def _networks(root: Path) -> Iterator[str]:

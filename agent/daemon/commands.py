@@ -56,6 +56,7 @@ def doctor(settings: Settings) -> Doctor:
         settings=lambda: settings,
         clock=SystemClock(),
         host=hostfacts,
+        disks=host,
         engine=DockerEngine(settings.docker.host, settings.instance),
         compose=ComposeCli(settings.docker.host),
         instance=instance(),

@@ -218,6 +218,7 @@ class Parts:
             settings=self.settings,
             clock=self.clock,
             host=hostfacts,
+            disks=host,
             engine=self.engine,
             compose=self.compose,
             instance=instance(),

@@ -9,13 +9,14 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system of one place: "state" is the state directory, "engine" where Docker keeps everything."""
+    """The file system of one place: "state" is the state directory, "engine" where Docker keeps everything, and
+    "images" where containerd keeps them instead."""
 
     place: str
     path: str
     size_bytes: int
     free_bytes: int  # for us, without what is reserved for root
-    inodes: int  # 0 where the file system makes them as it needs them
+    inodes: int  # 0 where the file system makes them as it needs them (Btrfs)
     free_inodes: int
 
 
@@ -55,7 +56,7 @@ class EngineFigures:
     """What the engine says of itself."""
 
     version: str
-    root_dir: str  # where it keeps everything, on its own host
+    places: Mapping[str, str]  # "engine" where it keeps everything, "images" if those are elsewhere; on its own host
     containers: Mapping[str, int] = field(default_factory=dict)  # by state
     images: int = 0
 

@@ -9,16 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A file system, by a folder on it. `inodes` is 0 where it makes them as it needs them (Btrfs)."""
-
-    path: str
-    bytes: int
-    free_bytes: int
-    inodes: int
-    free_inodes: int
+from agent.model.care import Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +29,6 @@ class HostFacts:
     memory_bytes: int | None = None
     memory_free_bytes: int | None = None  # what could be had without swapping
     swap_bytes: int | None = None
-    disks: tuple[Disk, ...] = ()
     networks: tuple[str, ...] = ()  # IPv4 networks that the routing table leads to, bridges of Docker left out
     listening: frozenset[int] = frozenset()  # TCP ports
     docker_proxies: int = 0
@@ -74,6 +64,7 @@ class EngineFacts:
     """What Docker Engine says of itself."""
 
     version: str
+    places: Mapping[str, str] = field(default_factory=dict)  # where it keeps what, as `care.Disk` names them
     storage_driver: str = ""
     backing: str = ""  # the file system below it: "extfs", "xfs"
     log_driver: str = ""
@@ -117,6 +108,7 @@ class Facts:
 
     taken_at: datetime
     host: HostFacts = field(default_factory=HostFacts)
+    disks: tuple[Disk, ...] = ()
     engine: EngineFacts | None = None
     engine_problem: str = ""
     is_ec2: bool = False

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from agent.config import Care
+from agent.config import Care, Settings
 from agent.model.care import Disk, KeptFile, Shortage, StoredImage
 from agent.model.labels import INSTANCE, SLUG
 from agent.planning.units import size
@@ -29,6 +30,12 @@ class Removal:
 
     dangling: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+
+
+def places(settings: Settings, engine: Mapping[str, str]) -> Mapping[str, Path]:
+    """Whose disks matter: the state directory's, and the engine's unless that is on another host."""
+    is_here = settings.docker.host.startswith("unix:")
+    return {"state": settings.state_dir, **({place: Path(path) for place, path in engine.items()} if is_here else {})}
 
 
 def shortage(disks: Iterable[Disk], care: Care) -> Shortage | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
@@ -10,14 +13,25 @@ from agent.planning.firewall import bars_metadata
 _BAR = "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP"
 _KEEPER = "journalctl -u butai -g firewall"
 
+_Judge = Callable[[Facts, Settings], Finding]
 
+
+def _on_ec2(judge: _Judge) -> _Judge:
+    """A check that has something to look at on an EC2 instance only."""
+
+    @wraps(judge)
+    def judged(facts: Facts, settings: Settings) -> Finding:
+        return judge(facts, settings) if facts.is_ec2 else not_applicable("This is no EC2 instance.")
+
+    return judged
+
+
+@_on_ec2
 def imds_tokens(facts: Facts, settings: Settings) -> Finding:
     """The metadata service answers nobody without a token (version 1).
 
     Source: aws, 5.1 IMDS: HttpTokens=required.
     """
-    if not facts.is_ec2:
-        return _elsewhere()
     if facts.instance.answers_without_token is None:
         return unknown("The metadata service does not answer.")
     if facts.instance.answers_without_token:
@@ -28,13 +42,12 @@ def imds_tokens(facts: Facts, settings: Settings) -> Finding:
     return ok("The metadata service wants a token.")
 
 
+@_on_ec2
 def imds_hops(facts: Facts, settings: Settings) -> Finding:
     """Tokens of the metadata service do not travel to a container on a bridge, one hop further.
 
     Source: aws, 5.1 IMDS: hop limit 1.
     """
-    if not facts.is_ec2:
-        return _elsewhere()
     if facts.instance.crosses_to_containers is None:
         return unknown("The metadata service does not answer.")
     if facts.instance.crosses_to_containers:
@@ -45,13 +58,12 @@ def imds_hops(facts: Facts, settings: Settings) -> Finding:
     return ok("Tokens of the metadata service do not reach containers.")
 
 
+@_on_ec2
 def imds_firewall(facts: Facts, settings: Settings) -> Finding:
     """A rule refuses what containers send to the metadata service, whatever its options become.
 
     Source: aws, 5.1 IMDS: firewall rules for container traffic.
     """
-    if not facts.is_ec2:
-        return _elsewhere()
     rules = facts.host.firewall
     if facts.wall_problem:
         return warning(f"The agent cannot keep containers from the metadata service: {facts.wall_problem}", _KEEPER)
@@ -63,13 +75,12 @@ def imds_firewall(facts: Facts, settings: Settings) -> Finding:
     return warning("No rule of the firewall keeps containers from the metadata service.", repair)
 
 
+@_on_ec2
 def instance_role(facts: Facts, settings: Settings) -> Finding:
     """The instance has a role where the section [dns] needs one.
 
     Source: aws, 5.4 minimal IAM.
     """
-    if not facts.is_ec2:
-        return _elsewhere()
     if facts.instance.role:
         return ok(f"The instance has the role {facts.instance.role}; docs/how-to/dns.md has all that it needs.")
     if settings.dns is not None:
@@ -81,13 +92,12 @@ def instance_role(facts: Facts, settings: Settings) -> Finding:
     return ok("The instance has no role, and needs none.")
 
 
+@_on_ec2
 def spot(facts: Facts, settings: Settings) -> Finding:
     """Whether AWS has said that it takes this Spot instance back.
 
     Source: aws, 5.2 Spot.
     """
-    if not facts.is_ec2:
-        return _elsewhere()
     if not facts.instance.is_spot:
         return not_applicable("This is no Spot instance.")
     if facts.instance.interruption:
@@ -97,7 +107,3 @@ def spot(facts: Facts, settings: Settings) -> Finding:
 
 def _modify(facts: Facts) -> str:
     return f"aws ec2 modify-instance-metadata-options --instance-id {facts.instance.id}"
-
-
-def _elsewhere() -> Finding:
-    return not_applicable("This is no EC2 instance.")

@@ -108,11 +108,11 @@ def disk_space(facts: Facts, settings: Settings) -> Finding:
 
     Source: host-limits, images + build cache.
     """
-    if not facts.host.disks:
+    if not facts.disks:
         return unknown("No disk could be measured.")
-    least = {one.path: max(5 * _GIB, least_free(one.bytes, settings.care)) for one in facts.host.disks}
-    disk = min(facts.host.disks, key=lambda one: one.free_bytes - least[one.path])
-    says = f"{disk.free_bytes / _GIB:.1f} of {disk.bytes / _GIB:.1f} GiB are free at {disk.path}."
+    least = {one.path: max(5 * _GIB, least_free(one.size_bytes, settings.care)) for one in facts.disks}
+    disk = min(facts.disks, key=lambda one: one.free_bytes - least[one.path])
+    says = f"{disk.free_bytes / _GIB:.1f} of {disk.size_bytes / _GIB:.1f} GiB are free at {disk.path}."
     if disk.free_bytes < least[disk.path]:
         return failure(says, _LESS_CACHE)
     return warning(says, _LESS_CACHE) if disk.free_bytes < 15 * _GIB else ok(says)
@@ -123,8 +123,8 @@ def disk_inodes(facts: Facts, settings: Settings) -> Finding:
 
     Source: host-limits, overlay2 inodes.
     """
-    counted = [disk for disk in facts.host.disks if disk.inodes]
-    if not facts.host.disks:
+    counted = [disk for disk in facts.disks if disk.inodes]
+    if not facts.disks:
         return unknown("No disk could be measured.")
     if not counted:
         return ok("The file systems make inodes as they need them.")

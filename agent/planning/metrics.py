@@ -85,7 +85,9 @@ CATALOGUE: Mapping[str, Metric] = {
     "butai_engine_images": _gauge("Images on the engine, ours or not."),
     "butai_build_cache_bytes": _gauge("Size of the engine's build cache when it was last looked after."),
     "butai_traefik_up": _gauge("Whether Traefik answered at the last look."),
-    "butai_disk_size_bytes": _gauge("Size of a disk: `state` has the state directory, `engine` Docker's.", "place"),
+    "butai_disk_size_bytes": _gauge(
+        "Size of a disk: `state` has the state directory, `engine` Docker's, `images` containerd's.", "place"
+    ),
     "butai_disk_free_bytes": _gauge("Free space on it.", "place"),
     "butai_disk_inodes": _gauge("How many files it has room for.", "place"),
     "butai_disk_free_inodes": _gauge("How many more.", "place"),

@@ -5,10 +5,9 @@ A thread of its own; nothing waits for it and nothing depends on what it finds. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from threading import Event, Lock
 
 import structlog
@@ -17,17 +16,18 @@ from agent.config import Settings
 from agent.errors import AgentError, OutsideError, RequestError
 from agent.model.facts import DoorFacts, Facts
 from agent.model.finding import Finding, Verdict
+from agent.planning import care
 from agent.planning import doctor as planning
 from agent.planning.doctor_host import SYSCTLS
 from agent.planning.edge import agent_hostname, container_name, probe_address
-from agent.runtime.doctor_ports import Compose, Engine, FrontDoor, Host, Instance, Messenger, Records, Wall
+from agent.runtime.doctor_ports import Compose, Disks, Engine, FrontDoor, Host, Instance, Messenger, Records, Wall
 from agent.runtime.ports import Clock
 
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 3_600.0  # a certificate ends and a disk fills while the agent runs
 _SETTLE_S = 15.0  # in which Traefik comes up, which would else be told as missing
-_ENGINE_DIR = Path("/var/lib/docker")
+_ENGINE_PLACES = {"engine": "/var/lib/docker"}  # of one that does not answer: a full disk may be the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Doctor:
         settings: Callable[[], Settings],
         clock: Clock,
         host: Host,
+        disks: Disks,
         engine: Engine,
         compose: Compose,
         instance: Instance,
@@ -73,6 +74,7 @@ class Doctor:
         self._settings = settings
         self._clock = clock
         self._host = host
+        self._disks = disks
         self._engine = engine
         self._compose = compose
         self._instance = instance
@@ -112,8 +114,7 @@ class Doctor:
         return found
 
     def _gather(self, settings: Settings) -> Facts:
-        folders = (settings.state_dir, _ENGINE_DIR)
-        host = self._host.gather(folders=folders, sysctls=SYSCTLS, docker_host=settings.docker.host)
+        host = self._host.gather(sysctls=SYSCTLS, docker_host=settings.docker.host)
         facts = Facts(
             taken_at=self._clock.now(),
             host=replace(host, compose=self._compose.version()),
@@ -123,10 +124,13 @@ class Doctor:
         )
         if facts.is_ec2:
             facts = replace(facts, instance=self._instance.facts())
+        places: Mapping[str, str] = _ENGINE_PLACES
         try:
-            return replace(facts, engine=self._engine.facts(edge=container_name(settings)))
+            facts = replace(facts, engine=(engine := self._engine.facts(edge=container_name(settings))))
+            places = engine.places
         except AgentError as error:
-            return replace(facts, engine_problem=error.message)
+            facts = replace(facts, engine_problem=error.message)
+        return replace(facts, disks=self._disks.disks(care.places(settings, places)))
 
     def _visited(self, settings: Settings) -> DoorFacts:
         name = agent_hostname(settings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from agent.model.care import Disk
 from agent.model.facts import EngineFacts, HostFacts, InstanceFacts
 from agent.runtime.dns import DnsLook
 
@@ -14,9 +15,15 @@ from agent.runtime.dns import DnsLook
 class Host(Protocol):
     """A module is an implementation of this. What cannot be read is left out, never an error."""
 
-    def gather(self, *, folders: Sequence[Path], sysctls: Iterable[str], docker_host: str) -> HostFacts: ...
+    def gather(self, *, sysctls: Iterable[str], docker_host: str) -> HostFacts: ...
 
     def is_ec2(self) -> bool: ...
+
+
+class Disks(Protocol):
+    """A module is an implementation of this. What cannot be measured is left out."""
+
+    def disks(self, places: Mapping[str, Path]) -> tuple[Disk, ...]: ...
 
 
 class Engine(Protocol):

@@ -6,9 +6,8 @@ one is overdue. So a Docker that hangs makes nobody else hang.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Event
 
 import structlog
@@ -62,7 +61,7 @@ class Vitals:
         self._traefik_answers = traefik_answers
         self._last = Look()
         self._asked_at: float | None = None  # monotonic, while the engine is being asked
-        self._engine_dir = ""
+        self._engine_places: Mapping[str, str] = {}
 
     def run(self, stop: Event) -> None:
         """Look again and again, until told to stop."""
@@ -98,8 +97,8 @@ class Vitals:
             self._asked_at = None
         took_s = self._clock.monotonic() - asked_at
         self._last = replace(self._last, engine=engine, engine_problem=problem, engine_s=took_s)
-        if engine is not None and engine.root_dir != self._engine_dir:
-            self._engine_dir = engine.root_dir  # kept while Docker is away
+        if engine is not None and engine.places != self._engine_places:
+            self._engine_places = engine.places  # kept while Docker is away
             self._measure()
         return self._last
 
@@ -122,11 +121,7 @@ class Vitals:
 
     def _measure(self) -> None:
         settings = self._settings()
-        places = {"state": settings.state_dir}
-        if settings.docker.host.startswith("unix:") and self._engine_dir:  # else it is on another host
-            places["engine"] = Path(self._engine_dir)
-        asked = (self._host.disk(place, path) for place, path in places.items())
-        disks = tuple(disk for disk in asked if disk is not None)
+        disks = self._host.disks(care.places(settings, self._engine_places))
         self._last = replace(self._last, disks=disks, shortage=care.shortage(disks, settings.care))
 
     def _database_problem(self) -> str:

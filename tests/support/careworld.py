@@ -55,7 +55,9 @@ class FakeCareEngine:
     def figures(self) -> EngineFigures:
         self.asked += 1
         self._fail()
-        return EngineFigures(self.version, "/var/lib/docker", {"running": len(self.running)}, len(self.kept))
+        return EngineFigures(
+            self.version, {"engine": "/var/lib/docker"}, {"running": len(self.running)}, len(self.kept)
+        )
 
     def containers(self, filters: Mapping[str, str]) -> tuple[Container, ...]:
         self._fail()
@@ -99,10 +101,10 @@ class FakeCareEngine:
 class FakeHost:
     """The real host, but for the size of its disks; a place without a line cannot be measured."""
 
-    disks: dict[str, Disk] = field(default_factory=lambda: {"state": ROOMY, "engine": replace(ROOMY, place="engine")})
+    sizes: dict[str, Disk] = field(default_factory=lambda: {"state": ROOMY, "engine": replace(ROOMY, place="engine")})
 
-    def disk(self, place: str, path: Path) -> Disk | None:
-        return self.disks.get(place)
+    def disks(self, places: Mapping[str, Path]) -> tuple[Disk, ...]:
+        return tuple(self.sizes[place] for place in places if place in self.sizes)
 
     def files(self, directory: Path, pattern: str) -> tuple[KeptFile, ...]:
         return host.files(directory, pattern)
@@ -139,7 +141,7 @@ class CareWorld:
 
     def fill(self, place: str = "state", **changes: int) -> None:
         """Change what the disk of a place is like, and look at it."""
-        self.host.disks[place] = replace(self.host.disks[place], **changes)
+        self.host.sizes[place] = replace(self.host.sizes[place], **changes)
         self.vitals.look()
 
     def after(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from docker.errors import APIError, NotFound
 
+from agent.adapters.docker import decode
 from agent.adapters.docker.client import API_VERSION, Client, explanation
 from agent.model.care import EngineFigures, StoredImage
 
@@ -23,7 +24,7 @@ def figures(client: Client) -> EngineFigures:
         info = client.api.info()
     return EngineFigures(
         version=str(info.get("ServerVersion", "")),
-        root_dir=str(info.get("DockerRootDir", "")),
+        places=decode.places(info),
         containers={
             state: int(info.get(f"Containers{state.capitalize()}") or 0) for state in ("running", "paused", "stopped")
         },

@@ -16,6 +16,7 @@ from agent.model.observed import Container, ContainerState, Health
 COMPOSE_SERVICE = "com.docker.compose.service"
 COMPOSE_NUMBER = "com.docker.compose.container-number"
 
+_SNAPSHOTTER, _CONTAINERD = "io.containerd.snapshotter.v1", "/var/lib/containerd"
 _EXIT = re.compile(r"(?:Exited|Restarting) \((-?\d+)\)")
 _HEALTH = {"(healthy)": Health.HEALTHY, "(unhealthy)": Health.UNHEALTHY, "(health: starting)": Health.STARTING}
 
@@ -52,6 +53,19 @@ def subnets(network: Mapping[str, Any]) -> tuple[str, ...]:
     """The IPv4 subnets of an entry of `GET /networks`."""
     pools = (network.get("IPAM") or {}).get("Config") or []
     return tuple(pool["Subnet"] for pool in pools if pool.get("Subnet") and ":" not in pool["Subnet"])
+
+
+def places(info: Mapping[str, Any]) -> Mapping[str, str]:
+    """Where the engine keeps what, from `GET /info`: "engine" is its own folder, "images" containerd's, if it has them.
+
+    https://docs.docker.com/engine/storage/containerd/ ; nobody tells of another `root` in containerd's settings.
+    """
+    root, status = (
+        str(info.get("DockerRootDir", "")),
+        {str(key): value for key, value in info.get("DriverStatus") or ()},
+    )
+    found = {"engine": root} if root else {}
+    return found | {"images": _CONTAINERD} if status.get("driver-type") == _SNAPSHOTTER else found
 
 
 def stats(sample: Mapping[str, Any]) -> Mapping[str, float]:

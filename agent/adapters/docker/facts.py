@@ -42,6 +42,7 @@ def told(
     backing = {str(key): str(value) for key, value in info.get("DriverStatus") or ()}
     return EngineFacts(
         version=str(info.get("ServerVersion", "")),
+        places=decode.places(info),
         storage_driver=str(info.get("Driver", "")),
         backing=backing.get("Backing Filesystem", ""),
         log_driver=str(info.get("LoggingDriver", "")),

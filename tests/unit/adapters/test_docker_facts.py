@@ -8,6 +8,7 @@ from agent.model.labels import INSTANCE
 
 INFO = {
     "ServerVersion": "29.3.1",
+    "DockerRootDir": "/data/docker",
     "Driver": "overlay2",
     "DriverStatus": [["Backing Filesystem", "xfs"], ["Supports d_type", "true"]],
     "LoggingDriver": "local",
@@ -31,6 +32,7 @@ TRAEFIK = {"State": "running", "Image": "traefik:v3.7.15", "Command": "/entrypoi
 def test_everything_is_told_in_our_words() -> None:
     assert told(INFO, NETWORKS, [WEB, WEB], [TRAEFIK], instance="butai") == EngineFacts(
         version="29.3.1",
+        places={"engine": "/data/docker"},
         storage_driver="overlay2",
         backing="xfs",
         log_driver="local",
@@ -50,3 +52,9 @@ def test_everything_is_told_in_our_words() -> None:
 def test_what_an_engine_does_not_tell_is_empty() -> None:
     found = told({"RegistryConfig": {"Mirrors": None}}, [], [], [], instance="butai")
     assert found == EngineFacts(version="", lacks=("memory", "processors", "processes", "swap"))
+
+
+def test_images_that_containerd_keeps_are_on_a_disk_of_their_own() -> None:
+    info = {**INFO, "Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    found = told(info, [], [], [], instance="butai")
+    assert found.places == {"engine": "/data/docker", "images": "/var/lib/containerd"}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agent import config
+from agent.model.care import Disk
 from agent.model.facts import (
-    Disk,
     DoorFacts,
     EdgeContainer,
     EngineFacts,
@@ -60,7 +60,6 @@ HEALTHY = Facts(
         memory_bytes=16 * GIB,
         memory_free_bytes=8 * GIB,
         swap_bytes=4 * GIB,
-        disks=(Disk("/var/lib/butai", 100 * GIB, 60 * GIB, 1_000, 900),),
         networks=("172.31.16.0/20",),
         listening=frozenset({80, 443}),
         docker_proxies=4,
@@ -79,6 +78,7 @@ HEALTHY = Facts(
             *WALL,
         ),
     ),
+    disks=(Disk("state", "/var/lib/butai", 100 * GIB, 60 * GIB, 1_000, 900),),
     engine=EngineFacts(
         version="29.3.1",
         storage_driver="overlay2",
@@ -112,6 +112,10 @@ HEALTHY = Facts(
 
 def host(**changes: Any) -> Facts:
     return replace(HEALTHY, host=replace(HEALTHY.host, **changes))
+
+
+def disks(*found: Disk) -> Facts:
+    return replace(HEALTHY, disks=found)
 
 
 def engine(**changes: Any) -> Facts:
@@ -483,25 +487,31 @@ CASES: tuple[Case, ...] = (
     ),
     (
         "disk-space",
-        host(disks=(*HEALTHY.host.disks, Disk("/var/lib/docker", 50 * GIB, 10 * GIB, 100, 90))),
+        disks(*HEALTHY.disks, Disk("engine", "/var/lib/docker", 50 * GIB, 10 * GIB, 100, 90)),
         W,
         "10.0 of 50.0 GiB are free at /var/lib/docker.",
         PRUNE,
     ),
-    ("disk-space", host(disks=(Disk("/x", 50 * GIB, GIB, 100, 90),)), F, "1.0 of 50.0 GiB are free at /x.", PRUNE),
-    ("disk-space", host(disks=(Disk("/x", 200 * GIB, 19 * GIB, 9, 9),)), F, "19.0 of 200.0 GiB are free at /x.", PRUNE),
-    ("disk-space", host(disks=()), U, "No disk could be measured.", ""),
+    ("disk-space", disks(Disk("state", "/x", 50 * GIB, GIB, 100, 90)), F, "1.0 of 50.0 GiB are free at /x.", PRUNE),
+    (
+        "disk-space",
+        disks(Disk("state", "/x", 200 * GIB, 19 * GIB, 9, 9)),
+        F,
+        "19.0 of 200.0 GiB are free at /x.",
+        PRUNE,
+    ),
+    ("disk-space", disks(), U, "No disk could be measured.", ""),
     (
         "disk-inodes",
-        host(disks=(Disk("/x", 50 * GIB, 40 * GIB, 100, 10),)),
+        disks(Disk("state", "/x", 50 * GIB, 40 * GIB, 100, 10)),
         W,
         "10% of the inodes are free at /x.",
         PRUNE,
     ),
-    ("disk-inodes", host(disks=(Disk("/x", GIB, GIB, 100, 1),)), F, "1% of the inodes are free at /x.", PRUNE),
+    ("disk-inodes", disks(Disk("state", "/x", GIB, GIB, 100, 1)), F, "1% of the inodes are free at /x.", PRUNE),
     (
         "disk-inodes",
-        host(disks=(Disk("/x", GIB, GIB, 0, 0),)),
+        disks(Disk("state", "/x", GIB, GIB, 0, 0)),
         Verdict.OK,
         "The file systems make inodes as they need them.",
         "",

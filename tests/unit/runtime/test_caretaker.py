@@ -187,9 +187,9 @@ def test_volumes_mirrors_and_checkouts_are_never_touched(world: CareWorld) -> No
 
 
 def test_a_disk_without_figures_is_not_full(world: CareWorld) -> None:
-    world.host.disks = {}
+    world.host.sizes = {}
     assert world.vitals.look().shortage is None
-    world.host.disks = {"engine": replace(image_disk(), free_bytes=0)}
+    world.host.sizes = {"engine": replace(image_disk(), free_bytes=0)}
     world.vitals.look()
     assert "/engine" in str(world.vitals.shortage())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from agent import config
 from agent.errors import OutsideError, RequestError
+from agent.model.care import Disk
 from agent.model.dns import Action, Record, RecordChange
 from agent.model.facts import EngineFacts, HostFacts, InstanceFacts
 from agent.model.finding import Verdict
@@ -31,9 +32,15 @@ class World:
     engine_problem: str = ""
     look_of_dns: DnsLook | RequestError = field(default_factory=lambda: DnsLook("staging.example.com", "Z1", "ours"))
     asked: list[str] = field(default_factory=list)
+    measured: dict[str, Path] = field(default_factory=dict)
+    engine_places: dict[str, str] = field(default_factory=dict)
     mistakes: int = 0  # that are still to come
 
-    def gather(self, *, folders: Sequence[Path], sysctls: Iterable[str], docker_host: str) -> HostFacts:
+    def disks(self, places: Mapping[str, Path]) -> tuple[Disk, ...]:
+        self.measured = dict(places)
+        return ()
+
+    def gather(self, *, sysctls: Iterable[str], docker_host: str) -> HostFacts:
         if self.mistakes:
             self.mistakes -= 1
             raise ZeroDivisionError
@@ -71,7 +78,7 @@ class Engine:
         if self.world.engine_problem:
             raise OutsideError(self.world.engine_problem)
         self.world.asked.append(edge)
-        return EngineFacts(version="29.3.1")
+        return EngineFacts(version="29.3.1", places=self.world.engine_places)
 
 
 @dataclass
@@ -93,6 +100,7 @@ class House:
             settings=lambda: settings,
             clock=FixedClock(),
             host=self.world,
+            disks=self.world,
             engine=Engine(self.world),
             compose=self.world,
             instance=Instance(self.world),
@@ -130,6 +138,27 @@ def test_the_host_is_asked_by_the_names_that_the_settings_give(house: House) -> 
 def test_an_engine_that_is_away_is_a_finding_and_no_error(house: House) -> None:
     house.world.engine_problem = "Docker does not answer at unix:///var/run/docker.sock."
     assert house.says("engine") == (Verdict.FAILURE, "Docker does not answer at unix:///var/run/docker.sock.")
+
+
+def test_the_disks_are_those_that_the_engine_says_it_uses(house: House) -> None:
+    state = config.parse(WITH_DNS, Path("/")).state_dir
+    house.world.engine_places = {"engine": "/data/docker", "images": "/var/lib/containerd"}
+    house.doctor.look()
+    assert house.world.measured == {
+        "state": state,
+        "engine": Path("/data/docker"),
+        "images": Path("/var/lib/containerd"),
+    }
+    house.world.engine_problem = "Docker does not answer."
+    house.doctor.look()
+    assert house.world.measured == {"state": state, "engine": Path("/var/lib/docker")}
+
+
+def test_the_disk_of_an_engine_elsewhere_is_not_looked_for_here(tmp_path: Path) -> None:
+    house = House(WITH_DNS + '[docker]\nhost = "tcp://10.0.0.1:2375"\n', tmp_path)
+    house.world.engine_places = {"engine": "/var/lib/docker"}
+    house.doctor.look()
+    assert list(house.world.measured) == ["state"]
 
 
 def test_only_on_ec2_is_its_metadata_service_asked(house: House) -> None:
