@@ -273,7 +273,14 @@ class GitMirrors:
                 hint=f"Put `[projects.{project}]` back, or destroy its environments.",
                 code="project-gone",
             )
-        return Remote(project, found.remote, found.deploy_key_file, username=found.username, token=found.token)
+        return Remote(
+            project,
+            found.remote,
+            self._settings().state_dir / "git" / "known_hosts",
+            deploy_key=found.deploy_key_file,
+            username=found.username,
+            token=found.token,
+        )
 
     def _mirror(self, project: str) -> Path:
         return self._settings().state_dir / "mirrors" / f"{project}.git"
@@ -421,7 +428,7 @@ class GitMirrors:
             GIT_CONFIG_GLOBAL=str(configuration),
             GIT_ATTR_NOSYSTEM="1",
             GIT_TERMINAL_PROMPT="0",
-            GIT_SSH_COMMAND=remote.ssh_command(files / "known_hosts"),
+            GIT_SSH_COMMAND=remote.ssh_command(),
             **process.inherited(*_PASSED_ON),
         )
 

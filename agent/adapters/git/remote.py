@@ -19,12 +19,16 @@ from agent.errors import OutsideError
 _SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/:@]+):(?!//)")  # git@example.com:team/shop.git
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _SHOWN_LINES = 3
+_SSH_PORT = 22
+# OpenSSH's words for a host whose key is not the known one; the file is named where there is one to mend.
+_OTHER_KEY = re.compile(r"^Host key verification failed", re.MULTILINE)
+_OFFENDING = re.compile(r"^Offending .*key .*in (?P<file>/.+):[0-9]+\s*$", re.MULTILINE)
 
 # What git, curl, ssh and the big forges say when they know us and refuse, or when there is nothing to refuse. Held
 # to the real git by tests/integration/test_git_remotes.py; git speaks English, as LC_ALL is ours.
 _REFUSALS = re.compile(
     r"authentication failed|could not read (username|password)|terminal prompts disabled|access denied"
-    r"|permission denied|host key verification failed|returned error: 40[134]|repository not found"
+    r"|permission denied|returned error: 40[134]|repository not found"
     r"|repository '.*' not found|does not appear to be a git repository|does not exist|not allowed|dubious ownership",
     re.IGNORECASE,
 )
@@ -36,6 +40,7 @@ class Remote:
 
     project: str
     url: str
+    known_hosts: Path  # the keys of SSH hosts, as they were at the first contact
     deploy_key: Path | None = None
     username: str = ""  # whose token it is
     token: Secret | None = None
@@ -60,9 +65,9 @@ class Remote:
             sections.append("[safe]\n" + "".join(f"\tdirectory = {_quote(name)}\n" for name in names))
         return "".join(sections)
 
-    def ssh_command(self, known_hosts: Path) -> str:
+    def ssh_command(self) -> str:
         """What git runs to reach SSH remotes: never a question, and only our key where there is one."""
-        options = [*_SSH, f"-oUserKnownHostsFile={known_hosts}"]
+        options = [*_SSH, f"-oUserKnownHostsFile={self.known_hosts}"]
         if self.deploy_key is not None:
             options += ["-oIdentitiesOnly=yes", "-i", str(self.deploy_key)]
         return shlex.join(["ssh", "-F", "/dev/null", *options])
@@ -71,6 +76,8 @@ class Remote:
         """What a failed command means for people: refused (somebody must look), or not answering (it is retried)."""
         said = self._redact("; ".join(_telling(complaint)[-_SHOWN_LINES:])) or "no reason given"
         where = f"projects.{self.project}.remote"
+        if _OTHER_KEY.search(complaint):
+            return self._another_key(complaint)
         if _REFUSALS.search(complaint):
             return OutsideError(
                 f"{self.host} refuses access to {self.project}: {said}",
@@ -81,6 +88,19 @@ class Remote:
             f"Reading {self.project} from {self.host} failed: {said}",
             hint="It is tried again by itself.",
             code="git-unreachable",
+        )
+
+    def _another_key(self, complaint: str) -> OutsideError:
+        """Nobody refuses us: it is we who do not know whom we talk to."""
+        found = _OFFENDING.search(complaint)
+        file = found["file"] if found else str(self.known_hosts)
+        port = self._parts.port if "://" in self.url else None
+        name = f"[{self.host}]:{port}" if port not in (None, _SSH_PORT) else self.host
+        return OutsideError(
+            f"Nothing of {self.project} is read: {self.host} shows another SSH host key than the one in {file}.",
+            hint=f"Compare it with what {self.host} publishes. If it is right, run as the owner of that file"
+            f" (`runuser -u USER --`): `ssh-keygen {shlex.join(['-R', name, '-f', file])}`.",
+            code="git-host-key",
         )
 
     def silent(self, seconds: float) -> OutsideError:

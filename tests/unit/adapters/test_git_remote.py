@@ -9,10 +9,29 @@ import pytest
 from agent.adapters.git.remote import Remote, branch_is_missing
 from agent.config import Secret
 
+KNOWN_HOSTS = Path("/var/lib/butai/git/known_hosts")
+# What OpenSSH 9.2 writes, in full.
+CHANGED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r
+Add correct host key in {0} to get rid of this message.\r
+Offending ED25519 key in {0}:3\r
+  remove with:\r
+  ssh-keygen -f "{0}" -R "github.com"\r
+Host key for github.com has changed and you have requested strict checking.\r
+Host key verification failed.\r
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+"""
+
 
 def remote(url: str, key: Path | None = None, *, username: str = "x-access-token", token: str = "") -> Remote:
     secret = Secret(token, Path("/etc/butai/secrets/shop")) if token else None
-    return Remote("shop", url, key, username=username, token=secret)
+    return Remote("shop", url, KNOWN_HOSTS, deploy_key=key, username=username, token=secret)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +79,7 @@ def test_a_value_cannot_leave_its_quotes() -> None:
 
 
 def test_ssh_is_told_everything_and_asks_nothing() -> None:
-    command = remote("git@h:x", Path("/etc/keys/my key")).ssh_command(Path("/var/lib/butai/git/known_hosts"))
+    command = remote("git@h:x", Path("/etc/keys/my key")).ssh_command()
     assert command.startswith("ssh -F /dev/null -oBatchMode=yes -oConnectTimeout=10 ")
     assert command.endswith(
         "-oUserKnownHostsFile=/var/lib/butai/git/known_hosts -oIdentitiesOnly=yes -i '/etc/keys/my key'"
@@ -75,7 +94,7 @@ def test_ssh_is_told_everything_and_asks_nothing() -> None:
         ("remote: Repository not found.\nfatal: repository 'https://git.example.com/x/' not found", "git-refused"),
         ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", "git-refused"),
         ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "git-refused"),
-        ("Host key verification failed.\nfatal: Could not read from remote repository.", "git-refused"),
+        ("Host key verification failed.\r\nfatal: Could not read from remote repository.", "git-host-key"),
         ("fatal: unable to access 'https://h/': The requested URL returned error: 403", "git-refused"),
         ("fatal: unable to access 'https://h/': Could not resolve host: h", "git-unreachable"),
         ("fatal: unable to access 'https://h/': The requested URL returned error: 502", "git-unreachable"),
@@ -86,6 +105,32 @@ def test_ssh_is_told_everything_and_asks_nothing() -> None:
 )
 def test_who_must_act_is_read_from_the_complaint(complaint: str, code: str) -> None:
     assert remote("https://git.example.com/shop.git").failure(complaint).code == code
+
+
+@pytest.mark.parametrize(
+    ("url", "file", "name"),
+    [
+        ("git@github.com:acme/shop.git", KNOWN_HOSTS, "github.com"),
+        ("ssh://git@git.example.com:2222/shop.git", KNOWN_HOSTS, "'[git.example.com]:2222'"),
+        ("ssh://git@git.example.com:22/shop.git", Path("/etc/ssh/ssh_known_hosts"), "git.example.com"),
+    ],
+)
+def test_another_host_key_is_told_as_itself_with_the_file_and_the_command(url: str, file: Path, name: str) -> None:
+    changed = remote(url)
+    error = changed.failure(CHANGED.format(file))
+    assert error.message == (
+        f"Nothing of shop is read: {changed.host} shows another SSH host key than the one in {file}."
+    )
+    assert error.hint == (
+        f"Compare it with what {changed.host} publishes. If it is right, run as the owner of that file"
+        f" (`runuser -u USER --`): `ssh-keygen -R {name} -f {file}`."
+    )
+    assert error.code == "git-host-key"
+
+
+def test_without_the_name_of_a_file_it_is_the_agents_own() -> None:
+    error = remote("git@h:x").failure("Host key verification failed.\r\nfatal: Could not read from remote repository.")
+    assert str(KNOWN_HOSTS) in error.message
 
 
 def test_no_message_holds_a_secret() -> None:
