@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast, get_origin
 
 from agent.config.checks import UnfitError, printable
-from agent.config.schema import FROM_TABLE, NEVER_EMPTY, Setting, settings_of
-from agent.config.secret import CREDENTIAL, Secret, read_secret
+from agent.config.schema import FROM_TABLE, GUESSED_AT, NEVER_EMPTY, Setting, settings_of
+from agent.config.secret import CREDENTIAL, SHORTEST, UNGUESSABLE, Secret, read_secret
 from agent.errors import Problem
 
 Section = TypeVar("Section")
@@ -90,7 +90,7 @@ class Reader:
         if file is None or setting.type is Path:
             return file
         try:
-            return read_secret(file)
+            return read_secret(file, shortest=UNGUESSABLE if GUESSED_AT in setting.marks else SHORTEST)
         except UnfitError as error:
             self._add(path, error.message, error.hint)
             return None

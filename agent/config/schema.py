@@ -36,6 +36,7 @@ class Mark:
 
 NEEDS_RESTART = Mark()  # read once at start: a reload keeps the old value and says so
 FROM_TABLE = Mark()  # the name of the table itself, not a key in it
+GUESSED_AT = Mark()  # a secret that nothing but its length keeps from being guessed: a long one is asked for
 NEVER_EMPTY = Mark()  # an empty list is refused: it could mean nobody or everybody
 
 

@@ -10,6 +10,7 @@ from agent.config.checks import UnfitError
 
 CREDENTIAL = "credential:"  # `credential:NAME` is what systemd's LoadCredential= calls NAME
 SHORTEST = 8  # characters; a shorter one can be guessed, and hiding it in logs would hide half of every line
+UNGUESSABLE = 32  # characters; 128 bits in hexadecimal, for what anybody may try as often as they like
 
 _LARGEST = 64 * 1024  # bytes
 
@@ -36,7 +37,7 @@ class Secret:
         return hash((self._value, self.path))
 
 
-def read_secret(path: Path) -> Secret:
+def read_secret(path: Path, *, shortest: int = SHORTEST) -> Secret:
     """The file's content without the white space around it. Raises UnfitError: what is wrong and how to repair it."""
     content = read_private(path, others=stat.S_IROTH | stat.S_IWOTH).strip()
     try:
@@ -47,8 +48,9 @@ def read_secret(path: Path) -> Secret:
         raise UnfitError(f"the file {path} is empty", "Put the secret into it.")
     if not value.isprintable():
         raise UnfitError(f"the file {path} holds more than one line", "It must hold the secret and nothing else.")
-    if len(value) < SHORTEST:
-        raise UnfitError(f"the secret in {path} is shorter than {SHORTEST} characters", "Make a longer one.")
+    if len(value) < shortest:
+        hint = "Make a longer one." if shortest == SHORTEST else "Make one with `openssl rand -hex 32`."
+        raise UnfitError(f"the secret in {path} is shorter than {shortest} characters", hint)
     return Secret(value, path)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from agent.config import checks
 from agent.config.checks import between, or_empty
-from agent.config.schema import NEEDS_RESTART, NEVER_EMPTY, Example
+from agent.config.schema import GUESSED_AT, NEEDS_RESTART, NEVER_EMPTY, Example
 from agent.config.secret import Secret
 
 
@@ -32,9 +32,10 @@ class Server:
     port: Annotated[int, "Port on that address.", between(1, 65535), NEEDS_RESTART] = 8480
     token: Annotated[
         Secret | None,
-        "File with a token. Programs that send it as `Authorization: Bearer TOKEN` may use the API over",
-        "TCP too. Without it the API is on the socket only.",
+        "File with a token of 32 characters or more. Programs that send it as `Authorization: Bearer TOKEN`",
+        "may use the API over TCP too. Without it the API is on the socket only.",
         Example("credential:api-token"),
+        GUESSED_AT,
     ] = None
 
 

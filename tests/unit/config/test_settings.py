@@ -589,6 +589,14 @@ def test_the_zone_of_the_certificate_is_that_of_dns_unless_it_has_one_of_its_own
     assert parse(f"{GOOD}{acme}zone = 'Z2'\n[dns]\nzone = 'Z1'").acme_zone == "Z2"
 
 
+def test_a_token_that_strangers_may_guess_at_for_ever_must_be_long(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "secret").write_text("correct-horse-battery-staple")
+    [line] = lines(f'{GOOD}[server]\ntoken_file = "secret"', tmp_path)
+    assert line.startswith(f"server.token_file: the secret in {tmp_path}/secret is shorter than 32 characters")
+    assert "openssl rand -hex 32" in line
+
+
 # --- changes while the agent runs
 
 
