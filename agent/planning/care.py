@@ -17,6 +17,9 @@ from agent.model.care import Disk, KeptFile, Shortage, StoredImage
 from agent.model.labels import INSTANCE, SLUG
 from agent.planning.units import size
 
+MOST_DEPLOYMENTS, MOST_EVENTS = 10_000, 100_000  # some 50 MB each where every one has much to tell
+LAST_EVENTS = 1_000  # stay whatever their age: a clock that jumps ahead must not take the audit trail with it
+
 _URGENT_PART = 4  # of the build cache this part stays when the disk is nearly full: the most used
 _URGENT_AGE_S = 600.0  # an image that is being made just now is younger
 _PREFIX = "butai-"

@@ -92,7 +92,9 @@ CATALOGUE: Mapping[str, Metric] = {
     "butai_disk_inodes": _gauge("How many files it has room for.", "place"),
     "butai_disk_free_inodes": _gauge("How many more.", "place"),
     "butai_disk_nearly_full": _gauge("1 while nothing new goes on stage for lack of room."),
-    "butai_removed_total": _counter("What was cleaned away: image, tag, step_log or backup.", "what"),
+    "butai_removed_total": _counter(
+        "What was cleaned away: image, tag, step_log, backup, deployment or event.", "what"
+    ),
     "butai_build_cache_freed_bytes_total": _counter("What was cut off the build cache."),
     "butai_care_failing": _gauge("1 while something of what the agent does for itself fails.", "task"),
     "butai_backup_timestamp_seconds": _gauge("When the newest copy of the database was made; 0 when there is none."),

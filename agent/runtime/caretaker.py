@@ -7,7 +7,8 @@ again; nothing waits for any of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -25,7 +26,7 @@ from agent.store import Store
 
 log = structlog.get_logger(__name__)
 
-JOBS = ("backup", "step_logs", "images", "build_cache")
+JOBS = ("backup", "history", "step_logs", "images", "build_cache")
 
 _TICK_S = 1.0
 _FIRST_CLEAN_S = 60.0  # after a start there is better to do
@@ -58,7 +59,7 @@ class Caretaker:
         self._backup_at = 0.0
         self.cache_bytes: int | None = None
         self.freed_bytes = 0
-        self.removed = dict.fromkeys(("image", "tag", "step_log", "backup"), 0)
+        self.removed = dict.fromkeys(("image", "tag", "step_log", "backup", "deployment", "event"), 0)
 
     def run(self, stop: Event) -> None:
         """Do what is due, until told to stop."""
@@ -83,6 +84,7 @@ class Caretaker:
 
     def clean(self, *, urgent: bool) -> None:
         """Everything that may go, each kind by itself: a Docker that is away keeps no log from going."""
+        self._try("history", self._forget)
         self._try("step_logs", self._clean_logs)
         self._try("images", lambda: self._clean_images(urgent=urgent))
         self._try("build_cache", lambda: self._cut_cache(urgent=urgent))
@@ -122,6 +124,16 @@ class Caretaker:
         self._host.remove_files(directory, old)
         self.removed["backup"] += len(old)
         log.info("the database was copied", path=str(directory / name))
+
+    def _forget(self) -> None:
+        """What happened long ago. Little by little, so that whoever writes meanwhile waits for milliseconds."""
+        before = self._clock.now() - timedelta(seconds=self._settings().care.history_age_s)
+        store = self._store
+        deployments = partial(store.deployments.prune, before, keep=steplog.KEPT, most=planning.MOST_DEPLOYMENTS)
+        self.removed["deployment"] += sum(iter(deployments, 0))
+        events = partial(store.events.prune, before, keep=planning.LAST_EVENTS, most=planning.MOST_EVENTS)
+        self.removed["event"] += sum(iter(events, 0))
+        store.outbox.prune(before)
 
     def _clean_logs(self) -> None:
         settings = self._settings()

@@ -21,6 +21,8 @@ from agent.store.schema import MIGRATIONS
 Value = str | int | float | bytes | None
 Row = sqlite3.Row
 
+AT_ONCE = 1_000  # rows that go in one transaction, where there may be many more: others write too
+
 _BUSY_TIMEOUT_S = 10.0
 _BUSY_AGAIN_S = 0.01
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -24,7 +24,7 @@ from agent.store.columns import (
     to_strings,
     to_time,
 )
-from agent.store.database import Database, DuplicateError, Row, Value
+from agent.store.database import AT_ONCE, Database, DuplicateError, Row, Value
 
 _TOLD = ("cause", "commit", "done", "notices", "failure")
 
@@ -103,6 +103,20 @@ class Deployments:
             (limit,),
         )
         return frozenset(row[0] for row in rows)
+
+    def prune(self, before: datetime, *, keep: int, most: int) -> int:
+        """Remove some that ended before, or are beyond the newest `most` of all; never one that goes on, nor the newest
+        `keep` of an environment that there is. How many went: again until none do, as nobody else can write meanwhile.
+        """
+        rows = self._database.write(
+            "DELETE FROM deployments WHERE id IN (SELECT id FROM ("
+            " SELECT id, finished_at, slug IN (SELECT slug FROM environments) AS lives,"
+            " row_number() OVER (PARTITION BY slug ORDER BY id DESC) AS place FROM deployments)"
+            " WHERE finished_at IS NOT NULL AND NOT (lives AND place <= ?1)"
+            " AND (finished_at < ?2 OR id <= (SELECT max(id) FROM deployments) - ?3) ORDER BY id LIMIT ?4) RETURNING 1",
+            (keep, from_time(before), most, AT_ONCE),
+        )
+        return len(rows)
 
     def update(self, deployment_id: int, **changes: Unpack[Changes]) -> Deployment:
         """Change some fields of one that goes on; how it is now.

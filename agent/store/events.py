@@ -11,7 +11,7 @@ from typing import Any
 from agent.logs import Redactor
 from agent.model.event import Event
 from agent.store.columns import from_json, from_time, to_time
-from agent.store.database import Database
+from agent.store.database import AT_ONCE, Database
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -31,6 +31,16 @@ class Events:
             (from_time(now), kind, str(slug), caller, redact(text), from_json(redact.inside(data))),
         )
         return int(row[0])
+
+    def prune(self, before: datetime, *, keep: int, most: int) -> int:
+        """Remove some of those that are older, or beyond the newest `most`; never the newest `keep`. How many went:
+        again until none do, as nobody else can write meanwhile."""
+        rows = self._database.write(
+            "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= (SELECT max(id) FROM events) - ?1"
+            " AND (at < ?2 OR id <= (SELECT max(id) FROM events) - ?3) ORDER BY id LIMIT ?4) RETURNING 1",
+            (keep, from_time(before), most, AT_ONCE),
+        )
+        return len(rows)
 
     def list(self, *, after: int = 0, slug: str = "", limit: int = 100) -> tuple[Event, ...]:
         """The first `limit` events after the id `after`; without one, the newest `limit`. In their order."""

@@ -94,6 +94,14 @@ class Outbox:
             (error, message_id),
         )
 
+    def prune(self, before: datetime) -> int:
+        """Remove those that were given up and are older; how many went."""
+        return len(
+            self._database.write(
+                "DELETE FROM outbox WHERE due_at IS NULL AND put_at < ? RETURNING 1", (from_time(before),)
+            )
+        )
+
 
 def _outgoing(row: Row) -> Outgoing:
     return Outgoing(

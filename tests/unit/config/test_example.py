@@ -62,7 +62,7 @@ def test_every_key_is_there_with_its_default_or_an_example_and_a_comment() -> No
 
 def test_everything_in_the_example_is_accepted(tmp_path: Path) -> None:
     for name in ("api-token", "slack-signing-secret", "slack-bot-token", "github-webhook-secret"):
-        (tmp_path / name).write_text("a long secret")
+        (tmp_path / name).write_text("a secret of more than 32 characters")
         (tmp_path / name).chmod(0o600)
     (tmp_path / "keys").mkdir()
     for name in ("wildcard.crt", "wildcard.key", "keys/shop"):

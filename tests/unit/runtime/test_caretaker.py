@@ -128,6 +128,26 @@ def test_old_step_logs_go_and_those_of_an_environment_that_is_gone(world: CareWo
     assert left == set(range(3, 23))
 
 
+def test_history_goes_after_the_time_that_the_settings_say_however_much_there_is(world: CareWorld) -> None:
+    kept = world.store.environments.restore(environment(slug=Slug("main")))
+    gone = replace(kept, slug=Slug("gone"))
+    with world.store.transaction():
+        for _ in range(1_500):
+            begun = world.store.deployments.begin(gone, cause="c", caller="a", now=NOW - timedelta(days=91))
+            world.store.deployments.finish(begun.id, Phase.FAILED, now=NOW - timedelta(days=91))
+        for days in (91, 89):
+            for _ in range(1_200):
+                world.store.events.add("kind", caller="a", text=str(days), now=NOW - timedelta(days=days))
+    world.caretaker.clean(urgent=False)
+    assert world.store.deployments.last(gone.slug) is None
+    assert {event.text for event in world.store.events.list(limit=5_000)} == {"89"}
+    assert (world.caretaker.removed["deployment"], world.caretaker.removed["event"]) == (1_500, 1_200)
+    change_settings(world, "[care]\nhistory_age_s = 86400\n")
+    world.caretaker.clean(urgent=False)
+    assert len(world.store.events.list(limit=5_000)) == 1_000, "the newest stay, whatever the clock says"
+    assert world.caretaker.failing() == frozenset()
+
+
 def test_a_docker_that_is_away_keeps_no_log_from_going_and_is_told_once(world: CareWorld) -> None:
     (world.directory / "logs").mkdir()
     log_path(world.directory, 7).write_text("#1 built")

@@ -322,6 +322,62 @@ def test_events_are_read_from_a_place_or_from_the_end(store: Store) -> None:
     assert store.events.list(limit=1)[0].at == NOW
 
 
+def finished(store: Store, environment: Environment, at: datetime) -> int:
+    begun = store.deployments.begin(environment, cause="c", caller="a", now=at)
+    return store.deployments.finish(begun.id, Phase.READY, now=at).id
+
+
+def everything_pruned(store: Store, before: datetime, *, keep: int, most: int) -> None:
+    while store.deployments.prune(before, keep=keep, most=most) + store.events.prune(before, keep=keep, most=most):
+        pass
+
+
+def test_old_deployments_go_but_for_the_newest_of_what_is_on_stage_and_what_goes_on(store: Store) -> None:
+    live, gone = create(store, "live"), create(store, "gone")
+    olds = [finished(store, live, NOW - timedelta(days=90 + days)) for days in (3, 2, 1)]
+    of_gone = [finished(store, gone, NOW - timedelta(days=100)), finished(store, gone, NOW)]
+    going = store.deployments.begin(create(store, "going"), cause="c", caller="a", now=NOW - timedelta(days=300)).id
+    store.environments.delete(gone.slug)
+    everything_pruned(store, NOW - timedelta(days=90), keep=2, most=1_000)
+    kept = {number for number in (*olds, *of_gone, going) if store.deployments.get(number)}
+    assert kept == {*olds[1:], of_gone[1], going}
+
+
+def test_of_young_deployments_too_many_are_not_kept(store: Store) -> None:
+    live = create(store)
+    made = [finished(store, live, NOW) for _ in range(9)]
+    everything_pruned(store, NOW - timedelta(days=90), keep=2, most=5)
+    assert [one.id for one in store.deployments.history(live.slug)] == made[:-6:-1]
+    assert finished(store, live, NOW) == made[-1] + 1, "a number is never given twice"
+
+
+def test_events_go_by_age_and_by_number_but_never_the_newest(store: Store) -> None:
+    for days in range(10, 0, -1):
+        store.events.add("kind", caller="a", text=str(days), now=NOW - timedelta(days=days))
+    everything_pruned(store, NOW - timedelta(days=5), keep=3, most=1_000)
+    assert [event.text for event in store.events.list()] == ["5", "4", "3", "2", "1"]
+    everything_pruned(store, NOW - timedelta(days=5), keep=3, most=4)
+    assert [event.text for event in store.events.list()] == ["4", "3", "2", "1"]
+    everything_pruned(store, NOW + timedelta(days=9_999), keep=3, most=1_000)  # a clock that went wrong
+    assert [event.text for event in store.events.list()] == ["3", "2", "1"]
+
+
+def test_an_empty_history_has_nothing_to_lose(store: Store) -> None:
+    everything_pruned(store, NOW, keep=1, most=1)
+    assert store.events.list() == ()
+
+
+def test_a_message_that_was_given_up_long_ago_goes(store: Store) -> None:
+    for key, days in (("old", 100), ("young", 1), ("waits", 100)):
+        store.outbox.put(key, {"text": key}, now=NOW - timedelta(days=days))
+    for key in ("old", "young"):
+        found = store.outbox.get(key)
+        assert found is not None
+        store.outbox.drop(found.id, error="channel_not_found")
+    assert store.outbox.prune(NOW - timedelta(days=90)) == 1
+    assert [key for key in ("old", "young", "waits") if store.outbox.get(key)] == ["young", "waits"]
+
+
 def test_a_notice_is_open_until_it_is_closed(store: Store) -> None:
     notice = Notice(team="T", channel="C", user="U", response_url="https://hooks.slack.com/x", thread="1.2")
     one = store.notices.open(Slug("main"), notice, request=3, kind="deploy", now=NOW)
