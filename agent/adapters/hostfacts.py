@@ -38,7 +38,8 @@ def gather(*, sysctls: Iterable[str], docker_host: str, root: Path = Path("/")) 
         packager="dnf" if (root / "usr/bin/dnf").exists() else "apt-get",
         git=(_said("git", "--version") or "").removeprefix("git version ") or None,
         builder=_builder(docker_host),
-        firewall=_firewall(),
+        firewall=_firewall("iptables"),
+        firewall_v6=_firewall("ip6tables") if (root / "proc/net/if_inet6").exists() else None,
     )
 
 
@@ -145,8 +146,8 @@ def _builder(docker_host: str) -> tuple[str, ...] | None:
     return None if said is None else tuple(said.splitlines())
 
 
-def _firewall() -> tuple[str, ...] | None:
-    said = _said("iptables", "-S", keeps_capabilities=True)
+def _firewall(program: str) -> tuple[str, ...] | None:
+    said = _said(program, "-S", keeps_capabilities=True)
     return None if said is None else tuple(said.splitlines())
 
 

@@ -263,6 +263,7 @@ class Parts:
                 caretaker=self.caretaker,
                 tally=tally,
                 host=host,
+                findings=lambda: () if (last := self.doctor.last) is None else last.findings,
             ),
             spot=self.spot,
         )

@@ -40,6 +40,7 @@ class HostFacts:
     compose: str | None = None
     builder: tuple[str, ...] | None = None  # what `docker buildx inspect` says
     firewall: tuple[str, ...] | None = None  # `iptables -S`: for root and CAP_NET_ADMIN only
+    firewall_v6: tuple[str, ...] | None = None  # `ip6tables -S`, where the kernel speaks IPv6
 
 
 @dataclass(frozen=True, slots=True)

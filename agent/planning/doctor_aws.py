@@ -8,9 +8,12 @@ from functools import wraps
 from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
-from agent.planning.firewall import bars_metadata
+from agent.planning.firewall import Family, bars_metadata
 
-_BAR = "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP"
+_BARS = {
+    Family.V4: "iptables -I DOCKER-USER -d 169.254.0.0/16 -j DROP",
+    Family.V6: "ip6tables -I DOCKER-USER -d fd00:ec2::254/128 -j DROP",
+}
 _KEEPER = "journalctl -u butai -g firewall"
 
 _Judge = Callable[[Facts, Settings], Finding]
@@ -69,23 +72,30 @@ def imds_firewall(facts: Facts, settings: Settings) -> Finding:
         return warning(f"The agent cannot keep containers from the metadata service: {facts.wall_problem}", _KEEPER)
     if rules is None:
         return unknown("The firewall's rules are told by `iptables -S`, to root only.", "sudo butai doctor")
-    if bars_metadata(settings, rules):
-        return ok("What containers send to the metadata service is refused.")
-    repair = _KEEPER if settings.firewall.manage else f"`firewall.manage = true` in the settings, or {_BAR}"
-    return warning("No rule of the firewall keeps containers from the metadata service.", repair)
+    told = {Family.V4: rules, Family.V6: facts.host.firewall_v6}
+    for family, found in told.items():
+        if found is not None and not bars_metadata(settings, found, family=family):
+            over = " over IPv6" if family is Family.V6 else ""
+            own = f"`firewall.manage = true` in the settings, or {_BARS[family]}"
+            return warning(
+                f"No rule of the firewall keeps containers from the metadata service{over}.",
+                _KEEPER if settings.firewall.manage else own,
+            )
+    return ok("What containers send to the metadata service is refused.")
 
 
 @_on_ec2
 def instance_role(facts: Facts, settings: Settings) -> Finding:
-    """The instance has a role where the section [dns] needs one.
+    """The instance has a role where the section [dns] or [traefik.acme] needs one.
 
     Source: aws, 5.4 minimal IAM.
     """
     if facts.instance.role:
         return ok(f"The instance has the role {facts.instance.role}; docs/how-to/dns.md has all that it needs.")
-    if settings.dns is not None:
+    section = "dns" if settings.dns is not None else "traefik.acme" if settings.acme_zone else ""
+    if section:
         return warning(
-            "The instance has no role, but the section [dns] wants to change records.",
+            f"The instance has no role, but the section [{section}] wants to change records.",
             f"aws ec2 associate-iam-instance-profile --instance-id {facts.instance.id}"
             " --iam-instance-profile Name=butai",
         )

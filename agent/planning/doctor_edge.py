@@ -148,12 +148,21 @@ def certificate(facts: Facts, settings: Settings) -> Finding:
     if ends_at is None:
         return unknown("Traefik shows no certificate.", "systemctl status butai")
     left, day = ends_at - facts.taken_at, f"{ends_at:%Y-%m-%d}"
-    repair = "renew it, and put the new pair where `traefik.certificate_file` and `traefik.key_file` say"
+    repair = _renewal(settings)
     if left <= timedelta(days=3):
         return failure(f"The certificate {'ran' if left < timedelta(0) else 'runs'} out on {day}.", repair)
     if left <= timedelta(days=21):
         return warning(f"The certificate runs out on {day}.", repair)
     return ok(f"The certificate is good until {day}.")
+
+
+def _renewal(settings: Settings) -> str:
+    """Who should have renewed the certificate, and where to see why it was not."""
+    if not settings.traefik.managed:
+        return "the log of your Traefik (traefik.managed = false)"
+    if settings.traefik.acme is not None:
+        return f"docker logs {container_name(settings)}: it should have renewed it by now"
+    return "renew it, and put the new pair where `traefik.certificate_file` and `traefik.key_file` say"
 
 
 def front_door(facts: Facts, settings: Settings) -> Finding:

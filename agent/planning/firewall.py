@@ -20,6 +20,7 @@ _PREFIX = "wall-"  # whose jumps may stand before ours: several agents would els
 _DOCKERS = "DOCKER-USER"
 # Link-local is never forwarded (RFC 3927, 2.6.2), so on EC2 all of it is Amazon's own; fd00:ec2::/32 is the like of it.
 _AMAZONS = {4: "169.254.0.0/16", 6: "fd00:ec2::/32"}
+_METADATA = {4: "169.254.169.254/32", 6: "fd00:ec2::254/128"}
 # Amazon's resolver, where the host uses that one: build steps ask it themselves, and the engine asks it from inside of
 # the container that asked the engine (seen with 26.1). It gives away names only.
 _RESOLVER = {4: "169.254.169.253/32", 6: "fd00:ec2::253/128"}
@@ -65,11 +66,11 @@ def ahead(settings: Settings, family: Family, observed: Sequence[str]) -> tuple[
     return (start, f":{_DOCKERS} - [0:0]", *lines, f"-I FORWARD 1 -j {_DOCKERS}", commit)
 
 
-def bars_metadata(settings: Settings, observed: Sequence[str]) -> bool:
+def bars_metadata(settings: Settings, observed: Sequence[str], *, family: Family = Family.V4) -> bool:
     """Whether what containers send to the metadata service is refused: by the wall, or by a rule of somebody else's."""
     chain = _forward(settings)
-    own = {chain: _wanted(settings, Family.V4)[chain]}
-    return _stands(settings, own, observed) or any(_is_bar(rule) for rule in observed)
+    own = {chain: _wanted(settings, family)[chain]}
+    return _stands(settings, own, observed) or any(_is_bar(rule, family) for rule in observed)
 
 
 def bars_agent(settings: Settings, observed: Sequence[str]) -> bool:
@@ -163,9 +164,9 @@ def _jumps(settings: Settings, observed: Sequence[str]) -> list[str]:
     return [rule for rule in observed if rule.startswith("-A ") and rule.split(" -j ")[-1] in ours]
 
 
-def _is_bar(rule: str) -> bool:
+def _is_bar(rule: str, family: Family) -> bool:
     words = rule.split()
-    covers = any(network in words for network in (_AMAZONS[Family.V4], "169.254.169.254/32"))
+    covers = any(network in words for network in (_AMAZONS[family], _METADATA[family]))
     return words[:2] == ["-A", _DOCKERS] and covers and words[-2:] == ["-j", "DROP"]
 
 

@@ -92,6 +92,10 @@ CATALOGUE: Mapping[str, Metric] = {
     "butai_disk_inodes": _gauge("How many files it has room for.", "place"),
     "butai_disk_free_inodes": _gauge("How many more.", "place"),
     "butai_disk_nearly_full": _gauge("1 while nothing new goes on stage for lack of room."),
+    "butai_host_findings": _gauge(
+        "What `butai doctor` finds, at the agent's last look: failure, warning, unknown, ok or not-applicable.",
+        "verdict",
+    ),
     "butai_removed_total": _counter(
         "What was cleaned away: image, tag, step_log, backup, deployment or event.", "what"
     ),

@@ -26,6 +26,7 @@ from agent.runtime.ports import Clock
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 3_600.0  # a certificate ends and a disk fills while the agent runs
+_SOON_S = 300.0  # while something fails: who has repaired it wants to hear so
 _SETTLE_S = 15.0  # in which Traefik comes up, which would else be told as missing
 _ENGINE_PLACES = {"engine": "/var/lib/docker"}  # of one that does not answer: a full disk may be the reason
 
@@ -93,12 +94,13 @@ class Doctor:
         return self._last
 
     def run(self, stop: Event) -> None:
-        """Look once the agent has settled, then each hour, until told to stop."""
+        """Look once the agent has settled, then each hour, while something fails more often, until told to stop."""
         pause_s = self._settle_s
         while not stop.wait(pause_s):
             pause_s = _AGAIN_S
             try:
-                self.look()
+                if self.look().verdict is Verdict.FAILURE:
+                    pause_s = _SOON_S
             except Exception:  # stages are served without this: it must not end the agent
                 log.exception("a look at the host failed by a mistake of ours")
 

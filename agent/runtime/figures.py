@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from agent.config import Settings
 from agent.model.deployment import Phase
+from agent.model.finding import Finding, Verdict
 from agent.planning import metrics
 from agent.planning.metrics import Values
 from agent.runtime.care_ports import Host
@@ -34,6 +35,7 @@ class Figures:
         caretaker: Caretaker,
         tally: Tally,
         host: Host,
+        findings: Callable[[], Iterable[Finding]],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -42,6 +44,7 @@ class Figures:
         self._caretaker = caretaker
         self._tally = tally
         self._host = host
+        self._findings = findings
         self._version = version("butai")  # which reads a file
 
     def text(self) -> str:
@@ -53,9 +56,14 @@ class Figures:
             **self._of_work(),
             **self._of_world(),
             **self._of_care(),
+            "butai_host_findings": self._of_host(),
             **{name: {(): value} for name, value in self._host.own_figures().items()},
         }
         return metrics.render(figures, self._tally.durations())
+
+    def _of_host(self) -> Values:
+        found = Counter(finding.verdict for finding in self._findings())
+        return {(verdict,): found[verdict] for verdict in Verdict} if found else {}
 
     def _of_environments(self) -> dict[str, Values]:
         found = [(each, self._store.deployments.last(each.slug)) for each in self._store.environments.all()]

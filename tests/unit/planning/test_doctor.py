@@ -778,6 +778,38 @@ def test_whoever_wants_no_wall_is_told_what_stands_open_and_may_have_rules_of_th
     assert barred["imds-firewall"].verdict is Verdict.OK
 
 
+def test_the_metadata_service_has_an_address_of_ipv6_too(tmp_path: Path) -> None:
+    own = config.parse(f"{SETTINGS}[firewall]\nmanage = false\n", tmp_path)
+    v4, bar = ("-A DOCKER-USER -d 169.254.0.0/16 -j DROP",), "ip6tables -I DOCKER-USER -d fd00:ec2::254/128 -j DROP"
+    open_v6 = examined(host(firewall=v4, firewall_v6=("-N DOCKER-USER",)), own)["imds-firewall"]
+    assert (open_v6.verdict, open_v6.says, open_v6.repair) == (
+        Verdict.WARNING,
+        "No rule of the firewall keeps containers from the metadata service over IPv6.",
+        f"`firewall.manage = true` in the settings, or {bar}",
+    )
+    closed = host(firewall=v4, firewall_v6=("-A DOCKER-USER -d fd00:ec2::254/128 -j DROP",))
+    assert examined(closed, own)["imds-firewall"].verdict is Verdict.OK
+    assert examined(host(firewall_v6=()), config.parse(SETTINGS, tmp_path))["imds-firewall"].verdict is Verdict.WARNING
+
+
+def test_a_certificate_that_traefik_gets_itself_is_repaired_where_traefik_says_why(tmp_path: Path) -> None:
+    soon = door(certificate_ends_at=NOW + timedelta(days=2))
+    acme = config.parse(f'{SETTINGS}[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', tmp_path)
+    assert examined(soon, acme)["certificate"].repair == "docker logs butai--traefik: it should have renewed it by now"
+    foreign = '[traefik]\nmanaged = false\nhttps = true\ndirectory = "/t"\nagent_url = "http://127.0.0.1:8480"\n'
+    found = examined(soon, config.parse(SETTINGS + foreign, tmp_path))["certificate"]
+    assert found.repair == "the log of your Traefik (traefik.managed = false)"
+
+
+def test_a_role_is_needed_for_certificates_too(tmp_path: Path) -> None:
+    acme = config.parse(f'{SETTINGS}[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', tmp_path)
+    found = examined(instance(role=""), acme)["instance-role"]
+    assert (found.verdict, found.says) == (
+        Verdict.WARNING,
+        "The instance has no role, but the section [traefik.acme] wants to change records.",
+    )
+
+
 def test_an_agent_on_the_loopback_needs_no_wall(tmp_path: Path) -> None:
     settings = config.parse(f'{SETTINGS}[server]\nlisten = "127.0.0.1"\n', tmp_path)
     assert examined(host(firewall=None), settings)["agent-port"] == replace(

@@ -20,6 +20,7 @@ from agent.runtime.dns import DnsLook
 from agent.runtime.doctor import Doctor, Examination
 from tests.support.fakes_api import NOW, SETTINGS, FixedClock
 
+FAILS, FINE = Verdict.FAILURE, Verdict.OK
 WITH_DNS = SETTINGS + '[dns]\nzone = "Z0123456789ABC"\n'
 
 
@@ -159,6 +160,20 @@ def test_the_disk_of_an_engine_elsewhere_is_not_looked_for_here(tmp_path: Path) 
     house.world.engine_places = {"engine": "/var/lib/docker"}
     house.doctor.look()
     assert list(house.world.measured) == ["state"]
+
+
+def test_what_fails_is_looked_at_again_soon(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float | None] = []
+
+    class Stop(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            house.world.engine_problem = "" if len(pauses) > 2 else "Away."
+            return len(pauses) > 3
+
+    monkeypatch.setattr("agent.planning.doctor.worst", lambda found: FAILS if house.world.engine_problem else FINE)
+    house.doctor.run(Stop())
+    assert pauses == [0, 300.0, 300.0, 3_600.0]
 
 
 def test_only_on_ec2_is_its_metadata_service_asked(house: House) -> None:

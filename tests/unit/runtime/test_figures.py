@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.errors import OutsideError
 from agent.model.deployment import Failure, Phase
 from agent.model.environment import Wanted
+from agent.model.finding import Finding, Verdict
 from agent.model.names import Slug
 from agent.planning.metrics import CATALOGUE
 from agent.runtime.controller import Load
@@ -19,6 +20,8 @@ from agent.runtime.figures import Figures
 from agent.runtime.tally import Tally
 from tests.support.careworld import GB, NOW, CareWorld, build_world
 from tests.support.plans import environment
+
+FINDINGS = (Finding(Verdict.FAILURE, "x"), Finding(Verdict.OK, "x"), Finding(Verdict.OK, "x"))
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def figures(world: CareWorld) -> Figures:
         caretaker=world.caretaker,
         tally=tally,
         host=world.host,
+        findings=lambda: FINDINGS,
     )
 
 
@@ -109,3 +113,14 @@ def test_everything_in_the_catalogue_is_told(world: CareWorld, figures: Figures)
     world.after(61)
     told = {line.split()[2] for line in figures.text().splitlines() if line.startswith("# TYPE")}
     assert told == set(CATALOGUE)
+
+
+def test_what_the_doctor_found_is_counted(figures: Figures) -> None:
+    found = read(figures)
+    assert {verdict: found[f"butai_host_findings:{verdict}"] for verdict in Verdict} == {
+        "failure": 1,
+        "warning": 0,
+        "unknown": 0,
+        "ok": 2,
+        "not-applicable": 0,
+    }
