@@ -36,7 +36,7 @@ def imds_tokens(facts: Facts, settings: Settings) -> Finding:
     Source: aws, 5.1 IMDS: HttpTokens=required.
     """
     if facts.instance.answers_without_token is None:
-        return unknown("The metadata service does not answer.")
+        return _silent()
     if facts.instance.answers_without_token:
         return failure(
             "The metadata service answers without a token: every container can use the instance's role.",
@@ -52,7 +52,7 @@ def imds_hops(facts: Facts, settings: Settings) -> Finding:
     Source: aws, 5.1 IMDS: hop limit 1.
     """
     if facts.instance.crosses_to_containers is None:
-        return unknown("The metadata service does not answer.")
+        return _silent()
     if facts.instance.crosses_to_containers:
         return failure(
             "Tokens of the metadata service reach containers: the hop limit is more than 1.",
@@ -92,6 +92,8 @@ def instance_role(facts: Facts, settings: Settings) -> Finding:
     """
     if facts.instance.role:
         return ok(f"The instance has the role {facts.instance.role}; docs/how-to/dns.md has all that it needs.")
+    if not facts.instance.id:
+        return _silent()
     section = "dns" if settings.dns is not None else "traefik.acme" if settings.acme_zone else ""
     if section:
         return warning(
@@ -108,11 +110,17 @@ def spot(facts: Facts, settings: Settings) -> Finding:
 
     Source: aws, 5.2 Spot.
     """
+    if not facts.instance.id:
+        return _silent()
     if not facts.instance.is_spot:
         return not_applicable("This is no Spot instance.")
     if facts.instance.interruption:
         return failure(f"AWS takes this instance back: {facts.instance.interruption}.", "start a replacement now")
     return ok("A Spot instance, which AWS has not asked back.")
+
+
+def _silent() -> Finding:
+    return unknown("The metadata service does not answer.")
 
 
 def _modify(facts: Facts) -> str:

@@ -50,7 +50,7 @@ def traefik(facts: Facts, settings: Settings) -> Finding:
         return failure(f"The container {name} does not run.", f"docker logs {name}")
     if any(word.startswith("--providers.docker") for word in edge.command):
         return failure(f"{name} reads labels of containers.", "systemctl restart butai")
-    found = version_of(edge.image.rpartition(":")[2])
+    found = version_of(edge.image.partition("@")[0].rpartition(":")[2])
     if found is not None and found < LEAST_TRAEFIK:
         return failure(f"Traefik {edge.image} is older than 3.7.", "`traefik.image` in the settings")
     return ok(f"{edge.image} runs.")

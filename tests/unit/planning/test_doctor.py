@@ -801,6 +801,19 @@ def test_a_certificate_that_traefik_gets_itself_is_repaired_where_traefik_says_w
     assert found.repair == "the log of your Traefik (traefik.managed = false)"
 
 
+def test_a_metadata_service_that_does_not_answer_tells_of_no_role_and_no_spot_instance(
+    settings: config.Settings,
+) -> None:
+    found = examined(replace(HEALTHY, instance=InstanceFacts()), settings)
+    for name in ("imds-tokens", "imds-hops", "instance-role", "spot"):
+        assert (found[name].verdict, found[name].says) == (Verdict.UNKNOWN, "The metadata service does not answer.")
+
+
+def test_the_digest_of_an_image_hides_no_old_version(settings: config.Settings) -> None:
+    old = engine(edge=EdgeContainer(True, f"traefik:v3.6.1@sha256:{'0' * 64}"))
+    assert examined(old, settings)["traefik"].verdict is Verdict.FAILURE
+
+
 def test_a_role_is_needed_for_certificates_too(tmp_path: Path) -> None:
     acme = config.parse(f'{SETTINGS}[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', tmp_path)
     found = examined(instance(role=""), acme)["instance-role"]
