@@ -36,6 +36,7 @@ def gather(*, sysctls: Iterable[str], docker_host: str, root: Path = Path("/")) 
         log_options=_log_options(root),
         is_clock_synchronised=_is_clock_synchronised(),
         packager="dnf" if (root / "usr/bin/dnf").exists() else "apt-get",
+        docker_from=_docker_from(root),
         git=(_said("git", "--version") or "").removeprefix("git version ") or None,
         builder=_builder(docker_host),
         firewall=_firewall("iptables"),
@@ -132,6 +133,13 @@ def _log_options(root: Path) -> Mapping[str, str]:
         return {str(name): str(value) for name, value in document.get("log-opts", {}).items()}
     except (ValueError, AttributeError):  # dockerd itself would say so, and not start
         return {}
+
+
+def _docker_from(root: Path) -> str:
+    if not (root / "var/lib/dpkg/info/docker.io.list").exists():
+        return "docker"
+    lines = _text(root / "etc/os-release").splitlines()
+    return "ubuntu" if any(line.replace('"', "") == "ID=ubuntu" for line in lines) else "debian"
 
 
 def _is_clock_synchronised() -> bool | None:

@@ -36,6 +36,7 @@ class HostFacts:
     log_options: Mapping[str, str] = field(default_factory=dict)  # of the engine, as daemon.json has them
     is_clock_synchronised: bool | None = None
     packager: str = "apt-get"  # or "dnf"
+    docker_from: str = "docker"  # whose packages it is, with apt-get: Docker's own, or those of "debian" or "ubuntu"
     git: str | None = None
     compose: str | None = None
     builder: tuple[str, ...] | None = None  # what `docker buildx inspect` says

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from agent.config import Settings
 from agent.model.facts import EngineFacts, Facts
 from agent.model.finding import Finding, failure, not_applicable, ok, unknown, warning
-from agent.planning.packages import upgrade
+from agent.planning.packages import upgrade_engine
 from agent.planning.versions import version_of
 
 _FILE = "/etc/docker/daemon.json"
@@ -27,7 +27,7 @@ def engine(facts: Facts, settings: Settings) -> Finding:
     if facts.engine is None:
         return failure(facts.engine_problem or "Docker Engine does not answer.", "systemctl start docker")
     version, found = facts.engine.version, version_of(facts.engine.version) or ()
-    repair = upgrade(facts, "docker-ce containerd.io", dnf="docker containerd")
+    repair = upgrade_engine(facts)
     if found < (25,):
         return failure(f"Docker Engine {version} is older than 25: the agent cannot use it.", repair)
     if found < (28, 5, 2) or (29,) <= found < (29, 3, 1):

@@ -6,7 +6,7 @@ from agent.config import Settings
 from agent.model.facts import Facts
 from agent.model.finding import Finding, Verdict, failure, not_applicable, ok, unknown, warning
 from agent.planning.care import least_free
-from agent.planning.packages import install, upgrade
+from agent.planning.packages import install, install_compose, upgrade, upgrade_compose
 from agent.planning.versions import version_of
 
 INSTANCES, WATCHES = "fs.inotify.max_user_instances", "fs.inotify.max_user_watches"
@@ -26,11 +26,9 @@ def compose(facts: Facts, settings: Settings) -> Finding:
     Source: host-limits, preflight: compose.
     """
     found = version_of(facts.host.compose)
-    repair = upgrade(facts, "docker-compose-plugin")
+    repair = upgrade_compose(facts)
     if not facts.host.compose or found is None:
-        return failure(
-            "The Compose plugin is missing or does not tell its version.", install(facts, "docker-compose-plugin")
-        )
+        return failure("The Compose plugin is missing or does not tell its version.", install_compose(facts))
     if found < (2, 24):
         return failure(f"Compose {facts.host.compose} is older than 2.24: the agent cannot use it.", repair)
     if found < (2, 40, 2):

@@ -62,9 +62,24 @@ def test_everything_is_read_from_where_the_kernel_writes_it(tmp_path: Path) -> N
     assert found.listening == {80, 443}
     assert found.networks == ("172.31.16.0/20",)
     assert found.docker_proxies == 1
-    assert found.packager == "dnf"
+    assert (found.packager, found.docker_from) == ("dnf", "docker")
     assert found.engine_process == EngineProcess(-500, 20_000, "4915")
     assert found.log_options == {"max-size": "10m"}
+
+
+@pytest.mark.parametrize(
+    ("system", "package", "docker_from"),
+    [
+        ('ID=ubuntu\nVERSION_ID="24.04"\n', "docker.io", "ubuntu"),
+        ('NAME="Debian"\nID="debian"\n', "docker.io", "debian"),
+        ("ID=debian\n", "docker-ce", "docker"),
+        ("ID=mint\nID_LIKE=ubuntu\n", "docker.io", "debian"),
+    ],
+)
+def test_whose_packages_docker_is_from_is_told(tmp_path: Path, system: str, package: str, docker_from: str) -> None:
+    write(tmp_path, "etc/os-release", system)
+    write(tmp_path, f"var/lib/dpkg/info/{package}.list", "")
+    assert gathered(tmp_path).docker_from == docker_from
 
 
 def test_the_control_group_of_the_first_version_is_found_too(tmp_path: Path) -> None:

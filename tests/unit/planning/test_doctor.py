@@ -864,6 +864,35 @@ def test_what_the_settings_do_not_ask_for_does_not_apply(tmp_path: Path) -> None
     assert (found["traefik"].verdict, found["ports"].verdict) == (Verdict.NOT_APPLICABLE, Verdict.OK)
 
 
+@pytest.mark.parametrize(
+    ("docker_from", "of_engine", "of_compose"),
+    [
+        ("docker", "docker-ce containerd.io", "docker-compose-plugin"),
+        ("debian", "docker.io containerd", "docker-compose"),
+        ("ubuntu", "docker.io containerd", "docker-compose-v2"),
+    ],
+)
+def test_a_repair_calls_packages_as_whoever_they_are_from_does(
+    settings: config.Settings, docker_from: str, of_engine: str, of_compose: str
+) -> None:
+    old = replace(engine(version="26.1.5"), host=replace(HEALTHY.host, docker_from=docker_from, compose="2.26.1"))
+    found = examined(old, settings)
+    assert found["engine"].repair == f"apt-get update && apt-get install --only-upgrade {of_engine}"
+    assert found["compose"].repair == f"apt-get update && apt-get install --only-upgrade {of_compose}"
+    missing = replace(old, host=replace(old.host, compose=None))
+    assert examined(missing, settings)["compose"].repair == f"apt-get update && apt-get install {of_compose}"
+
+
+def test_amazon_linux_has_no_package_of_compose(settings: config.Settings) -> None:
+    again = "systemd/install.sh of a copy of the repository"
+    for found, repair in (
+        (None, again),
+        ("2.26.1", f"rm /usr/local/lib/docker/cli-plugins/docker-compose, then {again}"),
+    ):
+        amazon = host(packager="dnf", compose=found)
+        assert examined(amazon, settings)["compose"].repair == repair
+
+
 def test_a_repair_calls_the_manager_of_packages_that_the_host_has(settings: config.Settings) -> None:
     found = examined(replace(engine(version="26.1.5"), host=replace(HEALTHY.host, packager="dnf", git=None)), settings)
     assert (found["git"].repair, found["engine"].repair) == ("dnf install git", "dnf upgrade docker containerd")
