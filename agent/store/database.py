@@ -89,8 +89,8 @@ class Database:
         """
         unfinished = path.with_name(f".{path.name}.new")
         try:
-            os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            unfinished.chmod(0o600)  # of one that a killed agent left
+            unfinished.unlink(missing_ok=True)  # of an agent that was killed, or laid ready by somebody who would read
+            os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             with self._translated():
                 copy = sqlite3.connect(unfinished, isolation_level=None)
             try:
