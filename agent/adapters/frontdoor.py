@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from agent.model.facts import Certificate
+
 _TIMEOUT_S = 5.0
 _NAMELESS = (socket.EAI_NONAME, socket.EAI_NODATA)
 _VERSION, _UTC_TIME = 0xA0, 0x17  # tags of X.690
+_MAKESHIFT = b"TRAEFIK DEFAULT CERT"  # its subject and issuer
 _VALIDITY = 3  # after serial number, algorithm and issuer (RFC 5280, 4.1)
 
 
@@ -47,15 +50,15 @@ def status(url: str) -> int:
         connection.close()
 
 
-def certificate_ends_at(address: tuple[str, int], name: str) -> datetime | None:
-    """The end of the certificate that is shown at `address` for `name`; None when none is."""
+def certificate(address: tuple[str, int], name: str) -> Certificate | None:
+    """The certificate that is shown at `address` for `name`; None when none is."""
     try:
         with (
             socket.create_connection(address, _TIMEOUT_S) as plain,
             _unverified().wrap_socket(plain, server_hostname=name) as secure,
         ):
             shown = secure.getpeercert(binary_form=True)
-        return ends_at(shown) if shown else None
+        return Certificate(ends_at(shown), is_makeshift=_MAKESHIFT in shown) if shown else None
     except (OSError, ValueError, IndexError):
         return None
 

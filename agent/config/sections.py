@@ -272,11 +272,11 @@ class Care:
         or_empty(checks.size),
     ] = "20g"
     history_age_s: Annotated[
-        float,
+        int,
         "Seconds for which deployments and events are kept. Whatever their age, the newest 20 deployments of each",
         "environment and the newest 1,000 events stay, and at most 10,000 deployments and 100,000 events do.",
         between(86_400, 3_153_600_000),
-    ] = 7_776_000.0
+    ] = 7_776_000
     step_logs: Annotated[
         str, "Size of all logs of builds together beyond which the oldest of them go.", checks.size
     ] = "1g"

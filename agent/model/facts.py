@@ -93,12 +93,20 @@ class InstanceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What visitors are shown; `is_makeshift`: made by Traefik itself, where it has none for the name."""
+
+    ends_at: datetime
+    is_makeshift: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DoorFacts:
     """How this host looks to those who visit: by name, through Traefik."""
 
     addresses: tuple[str, ...] | None = None  # of a name that only the wildcard covers; () when it has none
     status: int | None = None  # of the agent's page at its own name; 0 without an answer
-    certificate_ends_at: datetime | None = None
+    certificate: Certificate | None = None  # None when none is shown, or none is wanted
     slack_team: str | None = None  # of the bot token; "" when Slack does not take it
     slack_refusal: str = ""
     records_problem: str | None = None  # of the section [dns]; "" when all is as it should be

@@ -138,16 +138,22 @@ def dns_records(facts: Facts, settings: Settings) -> Finding:
 
 
 def certificate(facts: Facts, settings: Settings) -> Finding:
-    """The certificate that visitors are shown has not run out.
+    """Visitors are shown a certificate that somebody issued, and it has not run out.
 
     Source: host-limits, preflight: certificate expiry.
     """
     if settings.scheme == "http":
         return not_applicable("There is no certificate: URLs are http://.")
-    ends_at = facts.door.certificate_ends_at
-    if ends_at is None:
+    shown = facts.door.certificate
+    if shown is None:
         return unknown("Traefik shows no certificate.", "systemctl status butai")
-    left, day = ends_at - facts.taken_at, f"{ends_at:%Y-%m-%d}"
+    if shown.is_makeshift:
+        return failure(
+            "Traefik shows a certificate that it made itself: it has no other for"
+            f" {settings.domain}, and browsers warn.",
+            f"docker logs {container_name(settings)}" if settings.traefik.managed else _renewal(settings),
+        )
+    left, day = shown.ends_at - facts.taken_at, f"{shown.ends_at:%Y-%m-%d}"
     repair = _renewal(settings)
     if left <= timedelta(days=3):
         return failure(f"The certificate {'ran' if left < timedelta(0) else 'runs'} out on {day}.", repair)

@@ -141,7 +141,7 @@ class Doctor:
         return DoorFacts(
             addresses=self._door.addresses(name),
             status=self._door.status(settings.url(name)),
-            certificate_ends_at=self._door.certificate_ends_at(probe_address(settings), name) if secure else None,
+            certificate=self._door.certificate(probe_address(settings), name) if secure else None,
             slack_team=team,
             slack_refusal=refusal,
             records_problem=self._records_problem(settings),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from agent.model.care import Disk
-from agent.model.facts import EngineFacts, HostFacts, InstanceFacts
+from agent.model.facts import Certificate, EngineFacts, HostFacts, InstanceFacts
 from agent.runtime.dns import DnsLook
 
 
@@ -53,7 +52,7 @@ class FrontDoor(Protocol):
         """0 without an answer."""
         ...
 
-    def certificate_ends_at(self, address: tuple[str, int], name: str) -> datetime | None: ...
+    def certificate(self, address: tuple[str, int], name: str) -> Certificate | None: ...
 
 
 class Messenger(Protocol):

@@ -13,6 +13,7 @@ import pytest
 from agent import config
 from agent.model.care import Disk
 from agent.model.facts import (
+    Certificate,
     DoorFacts,
     EdgeContainer,
     EngineFacts,
@@ -104,7 +105,7 @@ HEALTHY = Facts(
         addresses=("203.0.113.10",),
         slack_team="T0123ABCD",
         status=404,
-        certificate_ends_at=NOW + timedelta(days=60),
+        certificate=Certificate(NOW + timedelta(days=60)),
         records_problem="",
     ),
 )
@@ -683,26 +684,26 @@ CASES: tuple[Case, ...] = (
     ("dns-records", door(records_problem=None), U, "The records are looked at by the agent.", "butai dns"),
     (
         "certificate",
-        door(certificate_ends_at=NOW + timedelta(days=20)),
+        door(certificate=Certificate(NOW + timedelta(days=20))),
         W,
         "The certificate runs out on 2026-01-25.",
         RENEW,
     ),
     (
         "certificate",
-        door(certificate_ends_at=NOW + timedelta(days=2)),
+        door(certificate=Certificate(NOW + timedelta(days=2))),
         F,
         "The certificate runs out on 2026-01-07.",
         RENEW,
     ),
     (
         "certificate",
-        door(certificate_ends_at=NOW - timedelta(days=1)),
+        door(certificate=Certificate(NOW - timedelta(days=1))),
         F,
         "The certificate ran out on 2026-01-04.",
         RENEW,
     ),
-    ("certificate", door(certificate_ends_at=None), U, "Traefik shows no certificate.", AGENT),
+    ("certificate", door(certificate=None), U, "Traefik shows no certificate.", AGENT),
     (
         "front-door",
         door(status=0),
@@ -793,7 +794,7 @@ def test_the_metadata_service_has_an_address_of_ipv6_too(tmp_path: Path) -> None
 
 
 def test_a_certificate_that_traefik_gets_itself_is_repaired_where_traefik_says_why(tmp_path: Path) -> None:
-    soon = door(certificate_ends_at=NOW + timedelta(days=2))
+    soon = door(certificate=Certificate(NOW + timedelta(days=2)))
     acme = config.parse(f'{SETTINGS}[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', tmp_path)
     assert examined(soon, acme)["certificate"].repair == "docker logs butai--traefik: it should have renewed it by now"
     foreign = '[traefik]\nmanaged = false\nhttps = true\ndirectory = "/t"\nagent_url = "http://127.0.0.1:8480"\n'
@@ -812,6 +813,15 @@ def test_a_metadata_service_that_does_not_answer_tells_of_no_role_and_no_spot_in
 def test_the_digest_of_an_image_hides_no_old_version(settings: config.Settings) -> None:
     old = engine(edge=EdgeContainer(True, f"traefik:v3.6.1@sha256:{'0' * 64}"))
     assert examined(old, settings)["traefik"].verdict is Verdict.FAILURE
+
+
+def test_a_certificate_that_traefik_made_itself_for_want_of_another_is_none(settings: config.Settings) -> None:
+    found = examined(door(certificate=Certificate(NOW + timedelta(days=365), is_makeshift=True)), settings)
+    assert (found["certificate"].verdict, found["certificate"].says) == (
+        Verdict.FAILURE,
+        "Traefik shows a certificate that it made itself: it has no other for staging.example.com, and browsers warn.",
+    )
+    assert found["certificate"].repair == "docker logs butai--traefik"
 
 
 def test_a_role_is_needed_for_certificates_too(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from threading import Event, Thread
 
@@ -14,7 +13,7 @@ from agent import config
 from agent.errors import OutsideError, RequestError
 from agent.model.care import Disk
 from agent.model.dns import Action, Record, RecordChange
-from agent.model.facts import EngineFacts, HostFacts, InstanceFacts
+from agent.model.facts import Certificate, EngineFacts, HostFacts, InstanceFacts
 from agent.model.finding import Verdict
 from agent.runtime.dns import DnsLook
 from agent.runtime.doctor import Doctor, Examination
@@ -62,8 +61,8 @@ class World:
         self.asked.append(url)
         return 404
 
-    def certificate_ends_at(self, address: tuple[str, int], name: str) -> datetime | None:
-        return NOW
+    def certificate(self, address: tuple[str, int], name: str) -> Certificate | None:
+        return Certificate(NOW)
 
     def look(self) -> DnsLook:
         if isinstance(self.look_of_dns, RequestError):
