@@ -22,9 +22,9 @@ def families() -> tuple[int, ...]:
     return (4, 6) if _HAS_V6.exists() else (4,)
 
 
-def rules(family: int) -> tuple[str, ...]:
-    """The table `filter` as `iptables -S` prints it. OutsideError when it cannot be read."""
-    return tuple(_said([_PROGRAMS[family], "-w", _WAIT_S, "-S"]).text.splitlines())
+def rules(family: int, table: str = "filter") -> tuple[str, ...]:
+    """A table as `iptables -S` prints it. OutsideError when it cannot be read."""
+    return tuple(_said([_PROGRAMS[family], "-w", _WAIT_S, "-t", table, "-S"]).text.splitlines())
 
 
 def restore(family: int, lines: Sequence[str]) -> None:

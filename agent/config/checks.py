@@ -78,6 +78,12 @@ zone = fits(
     "the id of a hosted zone such as Z0123456789ABCDEFGHIJ",
     "`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.",
 )
+role = fits(
+    r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,510}/)?[A-Za-z0-9_+=,.@-]{1,64}",
+    "the ARN of a role such as arn:aws:iam::123456789012:role/shop-staging",
+    "`aws iam list-roles` shows them.",
+)
+region = fits(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", "a region such as eu-west-1")
 email = fits(r"[^@\s]{1,64}@([a-z0-9-]+\.)+[a-z0-9-]+", "an e-mail address such as ops@example.com")
 network_location = fits(r"[a-z0-9.-]+(:[0-9]{1,5})?", "a host name")
 

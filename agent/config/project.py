@@ -137,6 +137,19 @@ class Project:
         EachKey(checks.variable),
         Example({"APP_MODE": "staging"}),
     ] = field(default_factory=lambda: MappingProxyType({}))
+    role: Annotated[
+        str,
+        "AWS role that the agent assumes for its environments: every process of their containers finds short-lived",
+        "credentials of it, as on an EC2 instance. Whoever may push can use it. Needs `region`.",
+        or_empty(checks.role),
+        Example("arn:aws:iam::123456789012:role/shop-staging"),
+    ] = ""
+    region: Annotated[
+        str,
+        "AWS region of the role's environments: AWS_REGION and AWS_DEFAULT_REGION in their containers.",
+        or_empty(checks.region),
+        Example("eu-west-1"),
+    ] = ""
     allow: Annotated[
         Allow,
         "What its compose files may do beside what is always allowed. Anyone who may push can use it:",

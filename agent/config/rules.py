@@ -133,6 +133,28 @@ def _leads_somewhere(settings: Settings) -> Iterator[Problem]:
         yield Problem("dns.addresses", "is not used with dns.load_balancer", "remove one of the two")
 
 
+def _leads_to_us(settings: Settings) -> Iterator[Problem]:
+    """The firewall leads containers of a project with a role to the agent, at an IPv4 address that it listens on."""
+    with_role = next((name for name, project in settings.projects.items() if project.role), None)
+    if with_role is None:
+        return
+    place = f"projects.{with_role}.role"
+    if not settings.firewall.manage:
+        yield Problem(place, "needs firewall.manage: the firewall leads containers to their credentials")
+    listens = settings.server.listen or ("" if settings.traefik.managed else "127.0.0.1")
+    found = ipaddress.ip_address(listens) if listens else None
+    if found is not None and (found.is_loopback or (found.version != 4 and not found.is_unspecified)):
+        hint = "write server.listen: an IPv4 address of this host that is not its loopback"
+        yield Problem(place, f"needs an agent that containers can be led to, and it listens on {listens}", hint)
+
+
+def _role(project: Project) -> Iterator[Problem]:
+    if project.role and not project.region:
+        yield Problem("region", "is missing: with a role it is needed", 'the region to work in, such as "eu-west-1"')
+    if project.region and not project.role:
+        yield Problem("region", "is used only with a role", "remove it, or write AWS_REGION into the compose file")
+
+
 def _deploy_key(project: Project) -> Iterator[Problem]:
     # ssh itself refuses a key that anybody but its owner may read
     yield from _file("deploy_key_file", project.deploy_key_file, others=stat.S_IRWXG | stat.S_IRWXO)
@@ -175,10 +197,12 @@ _RULES = (
     Rule(("traefik.certificate_file", "traefik.key_file"), _certificate),
     Rule(("traefik.acme", "traefik.managed", "traefik.certificate_file", "dns"), _acme),
     Rule(("dns",), _leads_somewhere),
+    Rule(("projects", "firewall.manage", "server.listen", "traefik.managed"), _leads_to_us),
 )
 _PROJECT_RULES = (
     Rule(("remote", "deploy_key_file"), _deploy_key),
     Rule(("remote", "token_file"), _token),
     Rule(("entry_port", "entry_service"), _entry),
     Rule(("environment", "allow.variables"), _readable_variables),
+    Rule(("role", "region"), _role),
 )

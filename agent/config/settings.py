@@ -77,6 +77,11 @@ class Settings:
         acme = self.traefik.acme
         return "" if acme is None else acme.zone or (self.dns.zone if self.dns else "")
 
+    @property
+    def has_roles(self) -> bool:
+        """Whether a project has an AWS role of its own."""
+        return any(project.role for project in self.projects.values())
+
     def hostname(self, slug: Slug, service: str = "") -> Hostname:
         """Where an environment is reached, or one of its further services."""
         label = service_label(slug, service) if service else slug
@@ -105,6 +110,7 @@ class Settings:
             ],
             "compose": [found.compose_files, found.profiles, found.entry_service, found.entry_port],
             "environment": dict(found.environment),
+            "region": found.region,
             "allow": asdict(found.allow),
         }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -57,6 +57,7 @@ class Daemon:
             self._thread("poller", lambda: self.parts.poller.run(self._stop)),
             self._thread("dns", lambda: self.parts.dns.run(self._stop)),
             self._thread("firewall", lambda: self.parts.firewall.run(self._stop)),
+            self._thread("roles", lambda: self.parts.roles.run(self._stop)),
             self._thread("doctor", lambda: self.parts.doctor.run(self._stop)),
             self._thread("vitals", lambda: self.parts.vitals.run(self._stop)),
             self._thread("caretaker", lambda: self.parts.caretaker.run(self._stop)),
@@ -76,6 +77,7 @@ class Daemon:
         systemd.stopping()
         self.parts.deps.stopping.set()
         self.parts.firewall.poke()
+        self.parts.roles.poke()
         self.parts.web.close()
         self.parts.controller.stop()
         for thread in threads:
@@ -106,6 +108,7 @@ class Daemon:
         self._tell_settings("settings taken up", [f"{path}: needs a restart of the agent" for path in waiting])
         self._edge_changed.set()
         self.parts.firewall.poke()
+        self.parts.roles.poke()
         self.parts.wake_all()
 
     def settings(self) -> Settings:

@@ -10,12 +10,12 @@ import structlog
 
 from agent import logs
 from agent.adapters import frontdoor, host, hostfacts, imds, iptables, probe, systemd
+from agent.adapters.aws import HostKeys, Route53, Sts
 from agent.adapters.clock import SystemClock
 from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine, Recipes
 from agent.adapters.git import GitMirrors
 from agent.adapters.nameservers import NameServers
-from agent.adapters.route53 import HostKeys, Route53
 from agent.adapters.slack import Slack
 from agent.adapters.traefik import Traefik
 from agent.config import Settings
@@ -38,6 +38,7 @@ from agent.runtime.firewall import FirewallKeeper
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
 from agent.runtime.livesync import Livesync
+from agent.runtime.metadata import Metadata
 from agent.runtime.notifier import Notifier
 from agent.runtime.observer import Observer
 from agent.runtime.operations import Operations
@@ -46,6 +47,7 @@ from agent.runtime.reader import Reader
 from agent.runtime.reconciler import Reconciler
 from agent.runtime.record import Record
 from agent.runtime.refresh import Refresher
+from agent.runtime.roles import RoleKeeper
 from agent.runtime.spot import SpotWatch
 from agent.runtime.tally import Tally
 from agent.runtime.timings import Timings
@@ -129,6 +131,7 @@ class Parts:
             livesync=livesync,
             drains=Drains(engine=self.engine, clock=self.clock),
         )
+        self.roles = RoleKeeper(settings=self.settings, store=self.store, sts=Sts(), clock=self.clock)
         executor = Executor(
             settings=self.settings,
             store=self.store,
@@ -140,6 +143,7 @@ class Parts:
             builder=builder,
             livesync=livesync,
             creator=Creator(settings=self.settings, git=self.git, compose=self.compose),
+            roles=self.roles,
             attempts=self.attempts,
         )
         record = Record(
@@ -226,6 +230,7 @@ class Parts:
             records=self.dns,
             slack=self.slack,
             wall=self.firewall,
+            roles=self.roles,
             told=_tell_of_host,
         )
         self.caretaker = Caretaker(
@@ -253,6 +258,9 @@ class Parts:
             edits=self.edits,
             dns=self.dns,
             lender=Lender(settings=self.settings, keys=HostKeys(), token=self.edge.token, clock=self.clock),
+            metadata=Metadata(
+                settings=self.settings, store=self.store, engine=self.engine, roles=self.roles, clock=self.clock
+            ),
             doctor=self.doctor,
             vitals=self.vitals,
             figures=Figures(

@@ -1,4 +1,4 @@
-"""Credentials of Amazon's, on their way from the agent's role to Traefik; they print as nothing."""
+"""Credentials of Amazon's, on their way from the agent to Traefik and to containers; they print as nothing."""
 
 from __future__ import annotations
 
@@ -21,3 +21,18 @@ class LentKeys:
 
     keys: AwsKeys
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleWish:
+    """A role that an environment is to have, and by which name and tags its account sees who uses it."""
+
+    arn: str
+    region: str  # whose STS is asked
+    session: str
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the path: what the metadata service calls it."""
+        return self.arn.rpartition("/")[2]

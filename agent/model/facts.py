@@ -125,3 +125,4 @@ class Facts:
     instance: InstanceFacts = field(default_factory=InstanceFacts)
     door: DoorFacts = field(default_factory=DoorFacts)
     wall_problem: str | None = None  # why the agent cannot keep its rules in the firewall; None when nobody can tell
+    role_problems: tuple[str, ...] | None = None  # why environments lack credentials; None when nobody can tell

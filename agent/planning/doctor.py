@@ -57,6 +57,7 @@ CHECKS = (
     Check("imds-hops", doctor_aws.imds_hops),
     Check("imds-firewall", doctor_aws.imds_firewall),
     Check("instance-role", doctor_aws.instance_role),
+    Check("project-roles", doctor_aws.project_roles),
     Check("spot", doctor_aws.spot),
     Check("traefik", doctor_edge.traefik),
     Check("ports", doctor_edge.ports),

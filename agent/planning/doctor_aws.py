@@ -104,6 +104,23 @@ def instance_role(facts: Facts, settings: Settings) -> Finding:
     return ok("The instance has no role, and needs none.")
 
 
+def project_roles(facts: Facts, settings: Settings) -> Finding:
+    """The roles that the settings give to projects can be assumed, so their containers have credentials.
+
+    Source: aws, 5.4 minimal IAM.
+    """
+    if not settings.has_roles:
+        return not_applicable("No project has a role of its own.")
+    if facts.role_problems is None:
+        return unknown("Only a running agent can tell whether the roles of projects can be assumed.")
+    if facts.role_problems:
+        return warning(
+            f"Containers lack credentials of their role: {' '.join(facts.role_problems)}",
+            "journalctl -u butai -g role; see docs/how-to/aws-roles.md",
+        )
+    return ok("Environments have the roles of their projects.")
+
+
 @_on_ec2
 def spot(facts: Facts, settings: Settings) -> Finding:
     """Whether AWS has said that it takes this Spot instance back.

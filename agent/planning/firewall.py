@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from agent.config import Settings
+from agent.planning import metadata
 from agent.planning.edge import agent_address, edge_address
 
 _PREFIX = "wall-"  # whose jumps may stand before ours: several agents would else take turns at being the first
@@ -113,6 +114,8 @@ def _into(settings: Settings, family: Family) -> Iterator[str]:
     rest = f"-p tcp -m tcp --dport {port}"
     if settings.traefik.managed and family is Family.V4:
         yield f"-s {edge_address(settings)}/32 {to}{rest} -j RETURN"
+    if settings.has_roles and family is Family.V4:
+        yield f"{metadata.led_here(settings)} -j RETURN"
     if not settings.server.listen:
         yield f"{to}{rest} {_RESET}"
         return

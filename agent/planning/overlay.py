@@ -184,7 +184,7 @@ class _Services:
             "logging": _LOGGING,
             "healthcheck": quick_healthcheck(service.get("healthcheck") or {}),
             "labels": {**(service.get("labels") or {}), **self._site.labels, SERVICE: name},
-            "environment": {**(service.get("environment") or {}), **self._variables()},
+            "environment": {**self._region(service), **(service.get("environment") or {}), **self._variables()},
             "security_opt": ["no-new-privileges:true", *(service.get("security_opt") or ())],
             "stop_grace_period": duration(self._grace_s(service)),
             "scale": replicas(service, self._site.settings.limits, note),
@@ -291,6 +291,13 @@ class _Services:
             "BUTAI_REVISION": str(self._site.revision),
             **{f"BUTAI_URL_{_variable(name)}": literal(url) for name, url in self._urls.items()},
         }
+
+    def _region(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """Where a project with a role works; whoever names a region himself knows better, for all programs."""
+        region = self._site.settings.projects[self._site.environment.project].region
+        names = ("AWS_REGION", "AWS_DEFAULT_REGION")  # for most of Amazon's libraries, and for boto3
+        said = service.get("environment") or {}
+        return {} if not region or any(name in said for name in names) else dict.fromkeys(names, region)
 
     def _all_urls(self) -> dict[str, str]:
         settings, slug = self._site.settings, self._site.environment.slug

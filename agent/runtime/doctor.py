@@ -20,7 +20,18 @@ from agent.planning import care
 from agent.planning import doctor as planning
 from agent.planning.doctor_host import SYSCTLS
 from agent.planning.edge import agent_hostname, container_name, probe_address
-from agent.runtime.doctor_ports import Compose, Disks, Engine, FrontDoor, Host, Instance, Messenger, Records, Wall
+from agent.runtime.doctor_ports import (
+    Compose,
+    Disks,
+    Engine,
+    FrontDoor,
+    Host,
+    Instance,
+    Messenger,
+    Records,
+    Roles,
+    Wall,
+)
 from agent.runtime.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -69,6 +80,7 @@ class Doctor:
         records: Records | None = None,
         slack: Messenger | None = None,
         wall: Wall | None = None,
+        roles: Roles | None = None,
         told: Callable[[Examination], None] = lambda _: None,
         settle_s: float = _SETTLE_S,
     ) -> None:
@@ -83,6 +95,7 @@ class Doctor:
         self._records = records
         self._slack = slack
         self._wall = wall
+        self._roles = roles
         self._told = told
         self._settle_s = settle_s
         self._looking = Lock()  # several people who ask at once are answered one after the other
@@ -123,6 +136,7 @@ class Doctor:
             is_ec2=self._host.is_ec2(),
             door=self._visited(settings),
             wall_problem=None if self._wall is None else self._wall.problem,
+            role_problems=None if self._roles is None else self._roles.problems,
         )
         if facts.is_ec2:
             facts = replace(facts, instance=self._instance.facts())

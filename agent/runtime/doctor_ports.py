@@ -73,6 +73,13 @@ class Wall(Protocol):
         ...
 
 
+class Roles(Protocol):
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why environments are without the credentials of their project's role."""
+        ...
+
+
 class Records(Protocol):
     def look(self) -> DnsLook:
         """What is wanted and observed in DNS; raises what forbids to look."""

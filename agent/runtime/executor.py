@@ -31,6 +31,7 @@ from agent.runtime.livesync import Livesync
 from agent.runtime.ports import Edge, Engine, Git
 from agent.runtime.reader import Reader
 from agent.runtime.refresh import Refresher
+from agent.runtime.roles import RoleKeeper
 from agent.store import Store
 
 
@@ -76,6 +77,7 @@ class Executor:
         builder: Builder,
         livesync: Livesync,
         creator: Creator,
+        roles: RoleKeeper,
         attempts: Attempts,
     ) -> None:
         self._settings = settings
@@ -88,6 +90,7 @@ class Executor:
         self._builder = builder
         self._livesync = livesync
         self._creator = creator
+        self._roles = roles
         self._attempts = attempts
         self._pause = Event()  # never set
         self._starts = BoundedSemaphore(8)  # runc is CPU bound: more at once only queue inside the engine
@@ -232,7 +235,8 @@ class Executor:
         self._creator.create(
             scene.environment, scene.release, scene.deployment, scene.observed, needed=step.targets, cancel=scene.cancel
         )
-        return ""
+        lacks = self._roles.prepare(scene.environment)  # before anything starts: programs look for credentials at once
+        return lacks if scene.deployment is not None else ""
 
     def _start(self, scene: Scene, step: Step) -> str:
         spec = scene.release.service(step.subject)
@@ -333,6 +337,7 @@ class Executor:
 
 
 _DEFAULT_GRACE_S = 10.0
+_NOTICED = (Verb.CHECKOUT, Verb.CREATE)  # what these say is no success, but what people should know
 _ROUTE_WITHIN_S = 1.0  # then the next looks wait for it
 _ROUTE_AGAIN_S = 0.01
 
@@ -363,6 +368,6 @@ def _report(results: list[tuple[str, str, float]]) -> Report:
     seconds: dict[str, float] = {}
     for verb, _, took in results:
         seconds[verb] = max(seconds.get(verb, 0.0), round(took, 4))
-    notices = tuple(said for verb, said, _ in results if said and verb == Verb.CHECKOUT)
-    done = tuple(said for verb, said, _ in results if said and verb != Verb.CHECKOUT)
+    notices = tuple(said for verb, said, _ in results if said and verb in _NOTICED)
+    done = tuple(said for verb, said, _ in results if said and verb not in _NOTICED)
     return Report(done, notices, seconds)

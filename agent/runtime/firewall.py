@@ -1,5 +1,7 @@
 """Keeps the wall standing: the rules that hold containers off the metadata service and the agent's port.
 
+And the one that leads containers of projects with a role to the agent instead, where there are such projects.
+
 A thread of its own looks at start, on a timer, and when Docker has been away: others flush firewalls without a word.
 Rules stay when the agent ends, for containers go on then.
 """
@@ -14,6 +16,7 @@ import structlog
 
 from agent.config import Settings
 from agent.errors import AgentError, OutsideError
+from agent.planning import metadata
 from agent.planning.firewall import Family, changes
 
 log = structlog.get_logger(__name__)
@@ -29,7 +32,7 @@ class Firewall(Protocol):
 
     def families(self) -> tuple[int, ...]: ...
 
-    def rules(self, family: int) -> tuple[str, ...]: ...
+    def rules(self, family: int, table: str = "filter") -> tuple[str, ...]: ...
 
     def restore(self, family: int, lines: Sequence[str]) -> None: ...
 
@@ -43,6 +46,7 @@ class FirewallKeeper:
         self._plan = plan
         self._poked = Event()
         self._problem: str | None = None
+        self._leads: bool | None = None  # whether containers are led to the agent; None before the first look
 
     @property
     def problem(self) -> str | None:
@@ -72,6 +76,7 @@ class FirewallKeeper:
         try:
             for family in self._firewall.families():
                 self._converge(Family(family))
+            self._lead()
         except AgentError as error:
             problem = error.message
         if manages and problem and problem != self._problem:
@@ -90,3 +95,17 @@ class FirewallKeeper:
         log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
         if self._plan(settings, family, self._firewall.rules(family)):
             raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
+
+    def _lead(self) -> None:
+        """Who has no role in the settings is spared a third program each half minute."""
+        settings = self._settings()
+        wanted = settings.has_roles and settings.firewall.manage
+        if not wanted and self._leads is False:
+            return
+        lines = metadata.changes(settings, self._firewall.rules(Family.V4, "nat"))
+        if lines:
+            self._firewall.restore(Family.V4, lines)
+            log.info("firewall changed", family="IPv4", leads_to_roles=wanted)
+            if metadata.changes(settings, self._firewall.rules(Family.V4, "nat")):
+                raise OutsideError("The rule that leads containers to their role reads otherwise than it was written.")
+        self._leads = wanted

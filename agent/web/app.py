@@ -1,8 +1,9 @@
 """The application: limits, who may talk to what, and which host names are the agent's own.
 
-Two Flask applications behind one WSGI entry. The agent's own (hooks, Slack, API) answers on the Unix
+Three Flask applications behind one WSGI entry. The agent's own (hooks, Slack, API) answers on the Unix
 socket and under the agent's host name; every other host name is a stage, and its requests get
 a page that says why there is no site (yet), whatever their path: `/hooks/github` of a staged site is not ours.
+Containers get nothing of either: those of a project with an AWS role are answered as its metadata service would.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from flask import Flask, Response, request
 
 from agent.errors import RequestError
 from agent.planning.edge import agent_address, agent_hostname, edge_address
-from agent.web import api, care, hooks, lending, pages, problems, slack
-from agent.web.deps import LISTENER, SOCKET, Deps, caller, on_socket
+from agent.web import api, care, hooks, lending, metadata, pages, problems, slack
+from agent.web.deps import LISTENER, PEER, SOCKET, Deps, caller, on_socket
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,7 +44,11 @@ def create_app(deps: Deps) -> Flask:
     app.register_blueprint(care.blueprint(deps))
     stages = _bare("butai-stages")
     stages.register_blueprint(pages.blueprint(deps))
-    app.wsgi_app = _Door(app.wsgi_app, stages.wsgi_app, deps)  # type: ignore[method-assign]
+    credentials = _bare("butai-metadata")
+    credentials.register_blueprint(metadata.blueprint(deps))
+    app.wsgi_app = _Door(  # type: ignore[method-assign]
+        app.wsgi_app, stages=stages.wsgi_app, credentials=credentials.wsgi_app, deps=deps
+    )
     return app
 
 
@@ -89,18 +94,25 @@ def _admit_api(deps: Deps) -> None:
 
 
 class _Door:
-    """Refuses containers, then sends a request to the agent's own application or to the stages' pages."""
+    """Gives containers their credentials or nothing, and sends others to the agent's own pages or to the stages'."""
 
-    def __init__(self, own: WSGIApplication, stages: WSGIApplication, deps: Deps) -> None:
+    def __init__(
+        self, own: WSGIApplication, *, stages: WSGIApplication, credentials: WSGIApplication, deps: Deps
+    ) -> None:
         self._own = own
         self._stages = stages
+        self._credentials = credentials
         self._deps = deps
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get(LISTENER) == SOCKET:
             return self._own(environ, start_response)
-        if self._is_container(environ.get("REMOTE_ADDR", "")):
-            return _refuse(HTTPStatus.FORBIDDEN, "Containers may not talk to the agent.", start_response)
+        container = self._container(environ.get("REMOTE_ADDR", ""))
+        if container:
+            if not self._deps.metadata.serves(container):
+                return _refuse(HTTPStatus.FORBIDDEN, "Containers may not talk to the agent.", start_response)
+            environ[PEER] = container
+            return self._credentials(environ, start_response)
         host = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
         if host is None or int(host["port"] or 0) > 65_535:
             return _refuse(HTTPStatus.BAD_REQUEST, "The Host header is not a host name.", start_response)
@@ -111,17 +123,18 @@ class _Door:
             return _refuse(HTTPStatus.NOT_FOUND, "No such path.", start_response)
         return self._own(environ, start_response)
 
-    def _is_container(self, address: str) -> bool:
-        """Whether the peer is a container of the address pool. Traefik is one that may, and this host is none."""
+    def _container(self, address: str) -> str:
+        """The peer's address where it is a container of the pool, else "". Traefik may talk, and this host is none."""
         try:
             peer = ipaddress.ip_address(address)
         except ValueError:
-            return False
+            return ""
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped  # how a socket on :: sees an IPv4 peer
         settings = self._deps.settings()
         pool = ipaddress.ip_network(settings.docker.address_pool, strict=False)
-        return peer in pool and str(peer) not in (edge_address(settings), agent_address(settings)[0])
+        may = (edge_address(settings), agent_address(settings)[0])
+        return str(peer) if peer in pool and str(peer) not in may else ""
 
     def _is_ours(self, name: str) -> bool:
         """The agent's host name, or an address: whoever talks to an address means the agent."""

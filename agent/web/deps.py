@@ -17,6 +17,7 @@ from agent.runtime.edits import Edits
 from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector
 from agent.runtime.lending import Lender
+from agent.runtime.metadata import Metadata
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
 from agent.runtime.ports import Clock
@@ -28,6 +29,7 @@ LISTENER = "butai.listener"  # WSGI environ: who accepted the connection
 SOCKET = "socket"
 TCP = "tcp"
 CALLER = "butai.caller"  # WSGI environ: "unix:anna", told by the kernel, on the Unix socket only
+PEER = "butai.peer"  # WSGI environ: IPv4 address of a container that was led to its credentials
 ON_BEHALF = "X-Butai-On-Behalf-Of"  # header: whose key let the caller in, as `butai ssh-gate` says
 
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
@@ -46,6 +48,7 @@ class Deps:
     edits: Edits
     dns: DnsKeeper
     lender: Lender
+    metadata: Metadata
     doctor: Doctor
     vitals: Vitals
     figures: Figures

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent.adapters.route53 import Route53
+from agent.adapters.aws import Route53
 from agent.errors import OutsideError
 from agent.model.dns import Action, Alias, Record, RecordChange
 from agent.runtime.dns_ports import Zones

@@ -30,6 +30,7 @@ METADATA = ("169.254.169.254", 80)
 METADATA_V6 = ("fd00:ec2::254", 80)
 AGENT = ("10.200.0.1", 8480)
 SETTINGS = 'domain = "staging.example.com"\n[projects.shop]\nremote = "https://git.example.com/shop.git"\n'
+ROLE = 'role = "arn:aws:iam::123456789012:role/shop"\nregion = "eu-west-1"\n'
 DOCKERS = (
     "{0} -N DOCKER-USER",
     "{0} -A FORWARD -j DOCKER-USER",
@@ -212,6 +213,47 @@ def test_the_units_one_capability_is_enough_and_no_program_but_iptables_gets_it(
     done = as_service(cloud, "-all,+net_admin")
     assert done.stdout.splitlines()[-2:] == ["problem: ''", "CapEff:\t0000000000000000"], done.stdout + done.stderr
     assert not cloud.container.reaches(*METADATA)
+
+
+def test_a_container_is_led_to_its_credentials_and_comes_there_as_itself(cloud: Cloud) -> None:
+    """The agent knows containers by their address. For Traefik, build steps and the agent's port nothing changes."""
+    cloud.settings = config.parse(SETTINGS + ROLE, Path("/nowhere"))
+    assert cloud.look() == ""
+    assert cloud.reached() == {
+        "container": [True, False, False],
+        "build": [False, False, False],
+        "traefik": [False, False, True],
+        "host": [True, True, True],
+    }
+    with cloud.host.do(lambda: socket.create_server(("10.200.0.1", 8482))) as server:
+        cloud.settings = replace(cloud.settings, server=replace(cloud.settings.server, port=8482))
+        assert cloud.look() == ""
+        with cloud.container.do(lambda: socket.create_connection(METADATA, timeout=3)):
+            assert server.accept()[1][0] == "10.200.0.130"
+    cloud.settings = replace(cloud.settings, server=replace(cloud.settings.server, port=8480))
+    cloud.look()
+    rules = cloud.host.said("iptables -t nat -S")
+    cloud.host.call("iptables -t nat -F")
+    assert not cloud.container.reaches(*METADATA)
+    cloud.look()
+    assert cloud.host.said("iptables -t nat -S") == rules
+    cloud.settings = config.parse(SETTINGS, Path("/nowhere"))
+    assert cloud.look() == ""
+    assert not cloud.container.reaches(*METADATA)
+    assert "wall" not in " ".join(cloud.host.said("iptables -t nat -S"))
+
+
+def test_an_agent_that_listens_for_others_is_found_by_containers_with_a_role(cloud: Cloud) -> None:
+    text = f'{SETTINGS}{ROLE}[server]\nlisten = "0.0.0.0"\nport = 8481\n'
+    cloud.settings = config.parse(text, Path("/nowhere"))
+    server = cloud.host.listen("0.0.0.0", 8481)
+    try:
+        assert cloud.look() == ""
+        assert cloud.container.reaches(*METADATA)
+        assert not cloud.container.reaches("10.200.0.129", 8481)
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
 
 
 LOOK = f"""

@@ -13,9 +13,9 @@ from threading import Event
 import pytest
 
 from agent import config
+from agent.adapters.aws import HostKeys, Route53
 from agent.adapters.imds import Imds
 from agent.adapters.nameservers import NameServers
-from agent.adapters.route53 import HostKeys, Route53
 from agent.daemon import Daemon
 from agent.errors import AgentError, OutsideError, RequestError
 from agent.model.aws import AwsKeys
@@ -70,7 +70,7 @@ def test_names_come_in_lower_case_decoded_and_without_the_final_dot(zone: str, m
 def test_everything_at_a_name_is_read_however_many_pages_it_takes(
     url: str, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.adapters.route53.zone._PAGE", "2")
+    monkeypatch.setattr("agent.adapters.aws.zone._PAGE", "2")
     values = {"A": "10.0.0.1", "AAAA": "::1", "CAA": '0 issue "ca"', "MX": "10 mail", "TXT": '"x"'}
     put(
         url,

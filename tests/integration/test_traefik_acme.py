@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from agent import config
+from agent.adapters.aws import HostKeys
 from agent.adapters.clock import SystemClock
 from agent.adapters.docker import DockerEngine
-from agent.adapters.route53 import HostKeys
 from agent.model.aws import AwsKeys
 from agent.model.edge import ContainerSpec
 from agent.planning import edge

@@ -30,8 +30,11 @@ from agent.runtime.edits import Edits
 from agent.runtime.figures import Figures
 from agent.runtime.inspect import Inspector, Listed, Shown
 from agent.runtime.lending import Lender
+from agent.runtime.metadata import Engine, Metadata
 from agent.runtime.notifier import Notifier
 from agent.runtime.operations import Operations
+from agent.runtime.ports import Clock
+from agent.runtime.roles import Assumer, RoleKeeper
 from agent.runtime.spot import SpotWatch
 from agent.runtime.vitals import Vitals
 from agent.store import Store
@@ -342,12 +345,19 @@ def build_house(directory: Path) -> House:
         edits=cast("Edits", FakeEdits()),
         dns=cast("DnsKeeper", dns),
         lender=cast("Lender", None),
+        metadata=without_roles(lambda: settings, store, clock),
         doctor=cast("Doctor", doctor),
         vitals=cast("Vitals", None),
         figures=cast("Figures", None),
         spot=cast("SpotWatch", spot),
     )
     return House(store, deps, inspector, directory / "agent.sock", woken, dns, doctor, spot)
+
+
+def without_roles(settings: Callable[[], Settings], store: Store, clock: Clock) -> Metadata:
+    """What containers are answered by an agent whose projects have no roles."""
+    roles = RoleKeeper(settings=settings, store=store, sts=cast("Assumer", None), clock=clock)
+    return Metadata(settings=settings, store=store, engine=cast("Engine", None), roles=roles, clock=clock)
 
 
 def meanwhile(act: Callable[[], Any]) -> Thread:

@@ -28,7 +28,7 @@ from agent.runtime.vitals import Vitals
 from agent.store import Store
 from agent.web.deps import Deps
 from tests.support.blank import open_store
-from tests.support.fakes_api import FakeDoctor, FakeSpot
+from tests.support.fakes_api import FakeDoctor, FakeSpot, without_roles
 from tests.support.oneapp import client_of
 from tests.support.signed import SIGNING_SECRET, WEBHOOK_SECRET, Answer, Headers, SlackPerson
 from tests.support.slackd import TOKEN, Slackd
@@ -210,6 +210,7 @@ def build(directory: Path, slack: Slackd, *, settings: Settings, clock: MovingCl
         edits=cast("Edits", None),
         dns=cast("DnsKeeper", None),
         lender=cast("Lender", None),
+        metadata=without_roles(lambda: settings, store, clock),
         doctor=cast("Doctor", FakeDoctor()),
         vitals=cast("Vitals", None),
         figures=cast("Figures", None),

@@ -31,8 +31,8 @@ ROWS = (
 RANK = {layer: rank for rank, row in enumerate(ROWS) for layer in row}
 
 HOMES = {
-    "boto3": "agent.adapters.route53",
-    "botocore": "agent.adapters.route53",
+    "boto3": "agent.adapters.aws",
+    "botocore": "agent.adapters.aws",
     "click": "agent.cli",
     "dns": "agent.adapters.nameservers",
     "docker": "agent.adapters.docker",

@@ -74,6 +74,7 @@ def test_everything_in_the_example_is_accepted(tmp_path: Path) -> None:
         r"\[traefik\.acme\].*?(?=\n\[)", "", text, flags=re.DOTALL
     )  # as with files, and with a Traefik of ours
     text = text.replace('token_file = "credential:shop-token"', "")  # as with SSH and HTTPS: one of the two
+    text = text.replace('listen = ""', 'listen = "192.0.2.1"')  # as with a role and a Traefik that is not ours
     text = text.replace('addresses = ["203.0.113.10"]', "")  # as with a load balancer
     settings = config.parse(text, tmp_path, credentials_dir=tmp_path)
     assert settings.slack is not None

@@ -18,6 +18,7 @@ domain = "staging.example.com"
 [projects.shop]
 remote = "git@github.com:example/shop.git"
 """
+ROLE = "role = 'arn:aws:iam::123456789012:role/shop'\nregion = 'eu-west-1'\n"
 SIGNING = "8f742231b10e8888abcd99yyyzzz85a5"
 
 
@@ -141,6 +142,7 @@ def test_further_services_have_names_of_their_own() -> None:
         ('[limits]\nmemory = "2g"', True),
         ("[limits]\nstart_timeout_s = 300", True),
         ("[traefik]\nhttp_port = 8080", True),
+        (ROLE, True),
         ('auto_deploy = ["*"]', False),
         ("[limits]\npoll_interval_s = 30", False),
         ('[limits]\nmemory = "1g"\nstart_timeout_s = 120', False),
@@ -205,6 +207,13 @@ VALUES = {
         "dns.zone: is not the id of a hosted zone such as Z0123456789ABCDEFGHIJ"
         " (`aws route53 list-hosted-zones` shows them; leave /hostedzone/ out.)"
     ),
+    with_project(ROLE.replace("role/", "user/")): (
+        "projects.shop.role: is not the ARN of a role such as arn:aws:iam::123456789012:role/shop-staging"
+        " (`aws iam list-roles` shows them.)"
+    ),
+    with_project(
+        f"{ROLE}".replace("eu-west-1", "eu-west-1a")
+    ): "projects.shop.region: is not a region such as eu-west-1",
     f"{GOOD}[traefik.acme]\nemail = 'ops'\nzone = 'Z1'": (
         "traefik.acme.email: is not an e-mail address such as ops@example.com"
     ),
@@ -276,6 +285,23 @@ TOGETHER = {
     ),
     f"{GOOD}[traefik]\nhttps = true": (
         "traefik.https: is used only with managed = false (a certificate or [traefik.acme] says it)"
+    ),
+    with_project(ROLE.partition("\n")[0]): (
+        'projects.shop.region: is missing: with a role it is needed (the region to work in, such as "eu-west-1")'
+    ),
+    with_project("region = 'eu-west-1'"): (
+        "projects.shop.region: is used only with a role (remove it, or write AWS_REGION into the compose file)"
+    ),
+    f"{GOOD}{ROLE}[firewall]\nmanage = false": (
+        "projects.shop.role: needs firewall.manage: the firewall leads containers to their credentials"
+    ),
+    f"{GOOD}{ROLE}[server]\nlisten = '127.0.0.1'": (
+        "projects.shop.role: needs an agent that containers can be led to, and it listens on 127.0.0.1"
+        " (write server.listen: an IPv4 address of this host that is not its loopback)"
+    ),
+    f"{GOOD}{ROLE}[server]\nlisten = '2001:db8::1'": (
+        "projects.shop.role: needs an agent that containers can be led to, and it listens on 2001:db8::1"
+        " (write server.listen: an IPv4 address of this host that is not its loopback)"
     ),
     f"{GOOD}[dns]\nzone = 'Z1'\naddresses = ['1.2.3.4', '1.2.3.5']": (
         "dns.addresses: has two addresses of one kind (this host is reached at one of each)"

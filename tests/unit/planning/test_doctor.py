@@ -30,6 +30,7 @@ from agent.planning.doctor_host import CONNTRACK, INSTANCES, PID_MAX, TRACKED, W
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 GIB = 1024**3
 SETTINGS = 'domain = "staging.example.com"\n[projects.shop]\nremote = "https://git.example.com/shop.git"\n'
+ROLE = 'role = "arn:aws:iam::123456789012:role/shop"\nregion = "eu-west-1"\n'
 MODIFY = "aws ec2 modify-instance-metadata-options --instance-id i-1"
 FILE = "/etc/docker/daemon.json"
 RESTART = "then `systemctl restart docker` (containers go on only where live-restore was on before)"
@@ -37,6 +38,7 @@ PRUNE = "docker builder prune --force --filter until=72h"
 FORWARD, INPUT = "-A wall-butai-forward -d", "-A wall-butai-input -d"
 RESET = "-j REJECT --reject-with tcp-reset"
 UNREACHABLE = "-j REJECT --reject-with icmp-port-unreachable"
+LED = "-i br-+ -p tcp -m tcp --dport 8480 -m conntrack --ctstate DNAT --ctorigdst 169.254.169.254"
 WALL = (
     f"{FORWARD} 169.254.169.253/32 -p udp -m udp --dport 53 -j RETURN",
     f"{FORWARD} 169.254.169.253/32 -p tcp -m tcp --dport 53 -j RETURN",
@@ -52,6 +54,7 @@ WALL = (
     f"{INPUT} 169.254.0.0/16 -i br-+ -p tcp {RESET}",
     f"{INPUT} 169.254.0.0/16 -i br-+ {UNREACHABLE}",
     "-A wall-butai-input -s 10.200.0.2/32 -d 10.200.0.1/32 -p tcp -m tcp --dport 8480 -j RETURN",
+    f"-A wall-butai-input -s 10.200.0.0/16 {LED} -j RETURN",
     f"{INPUT} 10.200.0.1/32 -p tcp -m tcp --dport 8480 {RESET}",
 )
 HEALTHY = Facts(
@@ -108,6 +111,7 @@ HEALTHY = Facts(
         certificate=Certificate(NOW + timedelta(days=60)),
         records_problem="",
     ),
+    role_problems=(),
 )
 
 
@@ -170,6 +174,7 @@ FINE = {
     "imds-hops": "Tokens of the metadata service do not reach containers.",
     "imds-firewall": "What containers send to the metadata service is refused.",
     "instance-role": "The instance has the role butai; docs/how-to/dns.md has all that it needs.",
+    "project-roles": "Environments have the roles of their projects.",
     "spot": "A Spot instance, which AWS has not asked back.",
     "traefik": "traefik:v3.7.15 runs.",
     "ports": "Somebody listens on port 80 and port 443.",
@@ -586,6 +591,13 @@ CASES: tuple[Case, ...] = (
         "journalctl -u butai -g firewall",
     ),
     (
+        "project-roles",
+        replace(HEALTHY, role_problems=("AWS does not allow sts:AssumeRole on it.",)),
+        W,
+        "Containers lack credentials of their role: AWS does not allow sts:AssumeRole on it.",
+        "journalctl -u butai -g role; see docs/how-to/aws-roles.md",
+    ),
+    (
         "agent-port",
         replace(HEALTHY, wall_problem="iptables says: you must be root."),
         W,
@@ -723,14 +735,14 @@ CASES: tuple[Case, ...] = (
 
 @pytest.fixture(scope="module", name="settings")
 def settings_fixture(tmp_path_factory: pytest.TempPathFactory) -> config.Settings:
-    """With a certificate and records: else some checks would have nothing to look at."""
+    """With a certificate, records and a role: else some checks would have nothing to look at."""
     base = tmp_path_factory.mktemp("settings")
     for name in ("wildcard.crt", "wildcard.key", "slack"):
         (base / name).touch(0o600)
         (base / name).write_text("0123456789")
     more = '[traefik]\ncertificate_file = "wildcard.crt"\nkey_file = "wildcard.key"\n[dns]\nzone = "Z0123456789ABC"\n'
     more += '[slack]\nteam = "T0123ABCD"\nsigning_secret_file = "slack"\nbot_token_file = "slack"\n'
-    return config.parse(SETTINGS + more, base)
+    return config.parse(SETTINGS + ROLE + more, base)
 
 
 def examined(facts: Facts, settings: config.Settings) -> dict[str, Finding]:
@@ -867,7 +879,7 @@ def test_what_the_settings_do_not_ask_for_does_not_apply(tmp_path: Path) -> None
     plain = config.parse(SETTINGS.replace("staging.example.com", "stage.localhost"), tmp_path)
     found = examined(HEALTHY, plain)
     absent = {name for name, finding in found.items() if finding.verdict is Verdict.NOT_APPLICABLE}
-    assert absent == {"dns", "dns-records", "certificate", "front-door", "slack"}
+    assert absent == {"project-roles", "dns", "dns-records", "certificate", "front-door", "slack"}
     assert examined(instance(role=""), plain)["instance-role"].verdict is Verdict.OK
     foreign = '[traefik]\nmanaged = false\ndirectory = "/etc/traefik"\nagent_url = "http://127.0.0.1:8480"\n'
     found = examined(engine(edge=None), config.parse(SETTINGS + foreign, tmp_path))
@@ -921,7 +933,7 @@ def test_only_limits_of_the_kernel_are_raised_and_none_is_lowered(settings: conf
 
 def test_the_summary_names_what_to_look_at(settings: config.Settings) -> None:
     findings = doctor.examine(host(git="2.39.5", swap_bytes=0, compose=None, firewall=None), settings)
-    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 3 unknown, 33 ok"
+    assert doctor.summary(findings) == "1 failure (compose), 2 warnings (git, swap), 3 unknown, 34 ok"
     assert doctor.worst(findings) is Verdict.FAILURE
 
 

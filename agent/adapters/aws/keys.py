@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from agent.adapters.route53.refusals import meaning
+from agent.adapters.aws.refusals import ROUTE53, meaning
 from agent.model.aws import AwsKeys
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class HostKeys:
 
         AwsRefused when there are none, OutsideError when they cannot be had just now.
         """
-        with meaning("ChangeResourceRecordSets", zone), self._lock:
+        with meaning(ROUTE53, "ChangeResourceRecordSets", zone), self._lock:
             frozen = self._credentials().get_frozen_credentials()
             return AwsKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
 

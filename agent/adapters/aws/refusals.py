@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from agent.errors import AgentError, OutsideError, RequestError
@@ -23,9 +24,34 @@ class AwsRefused(RequestError):
     http_status = HTTPStatus.CONFLICT
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Whom boto3 asks: what people call it, what policies call it, and what to do when it says no."""
+
+    name: str
+    prefix: str
+    attach: str
+    allow: str
+
+
+ROUTE53 = Service(
+    "Route53",
+    "route53",
+    "Attach a role with the policy of docs/how-to/dns.md to the instance.",
+    "Give the instance's role the policy of docs/how-to/dns.md.",
+)
+STS = Service(
+    "STS",
+    "sts",
+    "Attach a role to the instance, as docs/how-to/aws-roles.md says.",
+    "Both must allow sts:AssumeRole and sts:TagSession: the policy of the instance's role, and the trust policy of this"
+    " one (docs/how-to/aws-roles.md).",
+)
+
+
 @contextmanager
-def meaning(operation: str, subject: str) -> Iterator[None]:
-    """Turn what boto3 raises within into AwsRefused or OutsideError. `subject` is the zone or the change."""
+def meaning(service: Service, operation: str, subject: str) -> Iterator[None]:
+    """Turn what boto3 raises within into AwsRefused or OutsideError. `subject` is the zone, the change or the role."""
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -38,27 +64,27 @@ def meaning(operation: str, subject: str) -> Iterator[None]:
         yield
     except ClientError as error:
         said = error.response.get("Error", {})
-        raise _answered(operation, subject, said.get("Code", ""), said.get("Message", "")) from error
+        raise _answered(service, operation, subject, said.get("Code", ""), said.get("Message", "")) from error
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
         raise AwsRefused(
-            f"There are no AWS credentials for route53:{operation}.",
-            hint="Attach a role with the policy of docs/how-to/dns.md to the instance.",
+            f"There are no AWS credentials for {service.prefix}:{operation}.",
+            hint=service.attach,
             code="aws-no-credentials",
         ) from error
     except BotoCoreError as error:
         raise OutsideError(
-            f"Route53 does not answer: {str(error)[:_LARGEST_TOLD]}",
+            f"{service.name} does not answer: {str(error)[:_LARGEST_TOLD]}",
             hint="Nobody must act: it is tried again.",
             code="aws-unreachable",
         ) from error
 
 
-def _answered(operation: str, subject: str, code: str, message: str) -> AgentError:
+def _answered(service: Service, operation: str, subject: str, code: str, message: str) -> AgentError:
     said = " ".join(message.split())[:_LARGEST_TOLD]
     if code in _DENIED:
         return AwsRefused(
-            f"AWS does not allow route53:{operation} on {subject}: {said}",
-            hint="Give the instance's role the policy of docs/how-to/dns.md.",
+            f"AWS does not allow {service.prefix}:{operation} on {subject}: {said}",
+            hint=service.allow,
             code="aws-access-denied",
         )
     if code in _DISTRUSTED:
@@ -75,9 +101,21 @@ def _answered(operation: str, subject: str, code: str, message: str) -> AgentErr
         )
     if code in _THROTTLED:
         return OutsideError(
-            "Route53 wants to be asked less often (the limit is the whole account's).",
+            f"{service.name} wants to be asked less often (the limit is the whole account's).",
             hint="Nobody must act: it is tried again.",
             code="aws-throttled",
+        )
+    if code == "RegionDisabledException":
+        return AwsRefused(
+            f"STS is not activated in the region for {subject}.",
+            hint="Activate it in the account settings of IAM, or write another `region`.",
+            code="aws-region-disabled",
+        )
+    if service is STS and code in ("ValidationError", "MalformedPolicyDocument", "PackedPolicyTooLarge"):
+        return AwsRefused(
+            f"STS does not take the request for {subject}: {said}",
+            hint="Compare `role` with what `aws iam list-roles` shows.",
+            code="aws-role-refused",
         )
     if code == "PriorRequestNotComplete":
         return OutsideError(
@@ -98,4 +136,6 @@ def _answered(operation: str, subject: str, code: str, message: str) -> AgentErr
             hint="`butai dns` shows what is wanted and what is there.",
             code="dns-change-refused",
         )
-    return OutsideError(f"Route53 answers {code}: {said}", hint="Nobody must act: it is tried again.", code="aws-error")
+    return OutsideError(
+        f"{service.name} answers {code}: {said}", hint="Nobody must act: it is tried again.", code="aws-error"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from agent.adapters.route53.refusals import meaning
+from agent.adapters.aws.refusals import ROUTE53, meaning
 from agent.model.dns import Alias, Record, RecordChange, ZoneView
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Route53:
 
     def read(self, zone: str, names: Iterable[str]) -> ZoneView:
         """The zone's own name and servers, and every record at `names`."""
-        with meaning("ListResourceRecordSets", zone):
+        with meaning(ROUTE53, "ListResourceRecordSets", zone):
             apex = list(self._records(zone, ""))
             records = [record for name in names for record in self._records(zone, name)]
         servers = next((record.values for record in apex if record.type == "NS"), ())
@@ -49,13 +49,13 @@ class Route53:
             "Comment": "butai",
             "Changes": [{"Action": str(one.action), "ResourceRecordSet": _encoded(one)} for one in changes],
         }
-        with meaning("ChangeResourceRecordSets", zone):
+        with meaning(ROUTE53, "ChangeResourceRecordSets", zone):
             answer = self._client().change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
         return answer["ChangeInfo"]["Id"].rpartition("/")[2]
 
     def in_sync(self, change: str) -> bool:
         """Whether every server of Route53 answers with the change."""
-        with meaning("GetChange", change):
+        with meaning(ROUTE53, "GetChange", change):
             return self._client().get_change(Id=change)["ChangeInfo"]["Status"] == "INSYNC"
 
     def _records(self, zone: str, name: str) -> Iterator[Record]:
