@@ -7,8 +7,9 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,6 +23,17 @@ class Namespace:
     def __init__(self) -> None:
         self._fd = -1
         _in_thread(self._begin)
+
+    @classmethod
+    @contextmanager
+    def of(cls, pid: int) -> Iterator[Namespace]:
+        """The one that a running process is in."""
+        found = cls.__new__(cls)
+        found._fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield found
+        finally:
+            found.close()
 
     def close(self) -> None:
         os.close(self._fd)

@@ -116,6 +116,16 @@ def test_what_every_container_gets() -> None:
     assert made["stop_grace_period"] == "10000ms"
 
 
+def test_with_a_role_each_container_is_told_the_region_unless_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = dataclasses.replace(SETTINGS.projects["shop"], role="arn:aws:iam::123456789012:role/a", region="eu-west-1")
+    monkeypatch.setitem(globals(), "SETTINGS", dataclasses.replace(SETTINGS, projects={"shop": shop}))
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+    assert [service()["environment"].get(name) for name in names] == ["eu-west-1", "eu-west-1"]
+    for name in names:
+        said = service({"environment": {name: "us-west-2"}})["environment"]
+        assert {key: value for key, value in said.items() if key in names} == {name: "us-west-2"}
+
+
 def test_our_variables_win_over_those_of_the_same_name() -> None:
     api = {"image": "a", "ports": [{"target": 9000, "protocol": "tcp"}]}
     services = {"web": {"image": "a", **PORTS, "environment": {"BUTAI_URL": "x", "A": "1"}}, "the-api": api}
