@@ -50,6 +50,22 @@ resource "aws_iam_role_policy" "this" {
   )
 }
 
+# Roles of projects, which must trust this one: docs/how-to/aws-roles.md.
+resource "aws_iam_role_policy" "project_roles" {
+  count = length(var.project_role_arns) == 0 ? 0 : 1
+  name  = "project-roles"
+  role  = aws_iam_role.this.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect   = "Allow"
+      Action   = ["sts:AssumeRole", "sts:TagSession"]
+      Resource = var.project_role_arns
+    }]
+  })
+}
+
 resource "aws_iam_instance_profile" "this" {
   name_prefix = "butai-"
   role        = aws_iam_role.this.name

@@ -12,3 +12,8 @@ output "name_servers" {
   description = "For the NS record in the parent zone, where it is not made here."
   value       = aws_route53_zone.this.name_servers
 }
+
+output "role_arn" {
+  description = "The instance's role, which roles of projects must trust (docs/how-to/aws-roles.md)."
+  value       = aws_iam_role.this.arn
+}

@@ -49,3 +49,9 @@ variable "user_data_file" {
   type        = string
   default     = ""
 }
+
+variable "project_role_arns" {
+  description = "Roles that projects are given in the settings (`role`); each must trust the output `role_arn`."
+  type        = list(string)
+  default     = []
+}
