@@ -99,6 +99,13 @@ class Acme:
         or_empty(checks.zone),
         Example("Z0123456789ABCDEFGHIJ"),
     ] = ""
+    role: Annotated[
+        str,
+        "AWS role that the agent assumes to lend Traefik credentials for that record and nothing else. It may be the",
+        "instance's own, where that trusts itself. Empty: Traefik is lent the agent's own credentials.",
+        or_empty(checks.role),
+        Example("arn:aws:iam::123456789012:role/butai-certificates"),
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

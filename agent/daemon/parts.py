@@ -131,7 +131,8 @@ class Parts:
             livesync=livesync,
             drains=Drains(engine=self.engine, clock=self.clock),
         )
-        self.roles = RoleKeeper(settings=self.settings, store=self.store, sts=Sts(), clock=self.clock)
+        self.sts = Sts()
+        self.roles = RoleKeeper(settings=self.settings, store=self.store, sts=self.sts, clock=self.clock)
         executor = Executor(
             settings=self.settings,
             store=self.store,
@@ -257,7 +258,9 @@ class Parts:
             notifier=self.notifier,
             edits=self.edits,
             dns=self.dns,
-            lender=Lender(settings=self.settings, keys=HostKeys(), token=self.edge.token, clock=self.clock),
+            lender=Lender(
+                settings=self.settings, keys=HostKeys(), roles=self.sts, token=self.edge.token, clock=self.clock
+            ),
             metadata=Metadata(
                 settings=self.settings, store=self.store, engine=self.engine, roles=self.roles, clock=self.clock
             ),

@@ -25,12 +25,19 @@ class LentKeys:
 
 @dataclass(frozen=True, slots=True)
 class RoleWish:
-    """A role that an environment is to have, and by which name and tags its account sees who uses it."""
+    """A role that somebody is to have, and by which name and tags its account sees who uses it.
+
+    `policy` (JSON) takes away what it does not name; "" leaves everything that the role may.
+    """
 
     arn: str
     region: str  # whose STS is asked
     session: str
     tags: tuple[tuple[str, str], ...] = ()
+    policy: str = ""
+    # An hour is as long as the role of an instance may give its rights on ("role chaining"), and every role allows it.
+    # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+    duration_s: int = 3_600
 
     @property
     def name(self) -> str:

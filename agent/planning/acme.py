@@ -11,9 +11,11 @@ credentials end long before the first renewal.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 from agent.config import Settings
+from agent.model.aws import RoleWish
 from agent.model.edge import AcmeFiles
 
 RESOLVER = "acme"
@@ -28,6 +30,35 @@ _DIRECTORIES = {
 }
 _LENDING_ADDRESS = "127.0.0.1:8001"  # Traefik's own loopback: reached by itself and by nobody else
 _REGION = "us-east-1"  # Route53 has none, but a signature names one
+
+
+def lent_role(settings: Settings) -> RoleWish | None:
+    """What Traefik is lent where the settings name a role: that, cut down to the challenge; None without one.
+
+    The policy is what docs/how-to/certificates.md has. 15 minutes are the least that STS gives.
+    """
+    acme = settings.traefik.acme
+    if acme is None or not acme.role:
+        return None
+    zone = f"arn:{acme.role.split(':')[1]}:route53:::hostedzone/{settings.acme_zone}"
+    names = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+    only = {
+        names: [f"_acme-challenge.{settings.domain}"],
+        "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+        "route53:ChangeResourceRecordSetsActions": ["UPSERT", "DELETE"],
+    }
+    statements = [
+        {
+            "Effect": "Allow",
+            "Action": "route53:ChangeResourceRecordSets",
+            "Resource": zone,
+            "Condition": {"ForAllValues:StringEquals": only, "Null": {names: "false"}},
+        },
+        {"Effect": "Allow", "Action": "route53:ListResourceRecordSets", "Resource": zone},
+        {"Effect": "Allow", "Action": "route53:GetChange", "Resource": f"{zone.partition('hostedzone')[0]}change/*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+    return RoleWish(acme.role, _REGION, f"{settings.instance}.traefik", policy=policy, duration_s=900)
 
 
 def storage_name(settings: Settings) -> str:

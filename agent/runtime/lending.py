@@ -1,4 +1,4 @@
-"""Lends the agent's AWS credentials to Traefik, which needs them when it gets or renews a certificate.
+"""Lends AWS credentials to Traefik, which needs them for a certificate: those of a role, else the agent's own.
 
 Whoever reaches the agent may ask; only who has read the token, in a file that belongs to the agent's user, is answered.
 """
@@ -16,7 +16,9 @@ import structlog
 from agent.config import Settings
 from agent.errors import AgentError, RequestError
 from agent.model.aws import AwsKeys, LentKeys
+from agent.planning.acme import lent_role
 from agent.runtime.ports import Clock
+from agent.runtime.roles import Assumer
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +35,12 @@ class Keys(Protocol):
 class Lender:
     """`token` is what Traefik was told to say; "" when it was told nothing. Safe from any thread."""
 
-    def __init__(self, *, settings: Callable[[], Settings], keys: Keys, token: Callable[[], str], clock: Clock) -> None:
+    def __init__(
+        self, *, settings: Callable[[], Settings], keys: Keys, roles: Assumer, token: Callable[[], str], clock: Clock
+    ) -> None:
         self._settings = settings
         self._keys = keys
+        self._roles = roles
         self._token = token
         self._clock = clock
 
@@ -49,9 +54,11 @@ class Lender:
                 "This is for Traefik, which has a token.", code="unauthorized", http_status=HTTPStatus.UNAUTHORIZED
             )
         try:
-            lent = LentKeys(self._keys.current(zone), self._clock.now() + _LENT_FOR)
+            wish = lent_role(self._settings())
+            keys = self._keys.current(zone) if wish is None else self._roles.assume(wish).keys
+            lent = LentKeys(keys, self._clock.now() + _LENT_FOR)
         except AgentError as error:  # Traefik would only tell that the answer was no
             log.warning("traefik gets no aws credentials, so no certificate", problem=str(error))
             raise
-        log.info("aws credentials lent to traefik", zone=zone)
+        log.info("aws credentials lent to traefik", zone=zone, role=wish.arn if wish else "")
         return lent

@@ -11,6 +11,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from threading import Event
 from typing import Protocol
 
 from agent.config import Settings
@@ -26,6 +27,9 @@ from agent.runtime.roles import RoleKeeper
 from agent.store import Store
 
 LONGEST_TOKEN_S = 21_600
+
+_LOOKS = 4  # Amazon's libraries wait a second
+_BETWEEN_LOOKS_S = 0.1
 
 
 class Engine(Protocol):
@@ -50,6 +54,7 @@ class Metadata:
         self._roles = roles
         self._clock = clock
         self._secret = secrets.token_bytes(32)
+        self._pause = Event()  # never set
 
     def serves(self, address: str) -> bool:
         """Whether there is a role for whoever has this IPv4 address."""
@@ -63,8 +68,7 @@ class Metadata:
         environment = self._environment(address)
         if environment is None:
             raise _denied()
-        labels = {INSTANCE: self._settings().instance, SLUG: str(environment.slug)}
-        if not any(address in container.addresses.values() for container in self._engine.containers(labels)):
+        if not self._is_containers(address, environment):
             raise _denied()
         ends = str(int(self._clock.now().timestamp()) + ttl_s)
         return f"{ends}.{self._signature(environment, address, ends)}"
@@ -79,6 +83,15 @@ class Metadata:
         if found is None:
             raise _denied()
         return found
+
+    def _is_containers(self, address: str, environment: Environment) -> bool:
+        """Looked at more than once: the engine's list has a container's address only after its first program began."""
+        labels = {INSTANCE: self._settings().instance, SLUG: str(environment.slug)}
+        for _ in range(_LOOKS):
+            if any(address in container.addresses.values() for container in self._engine.containers(labels)):
+                return True
+            self._pause.wait(_BETWEEN_LOOKS_S)
+        return False
 
     def _admitted(self, address: str, token: str) -> Environment:
         environment = self._environment(address)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from agent import config
-from agent.adapters.aws import HostKeys
+from agent.adapters.aws import HostKeys, Sts
 from agent.adapters.clock import SystemClock
 from agent.adapters.docker import DockerEngine
 from agent.model.aws import AwsKeys
@@ -177,7 +177,7 @@ zone = "{zone.id}"
 def lending(house: EdgeHouse, keys: HostKeys, directory: Path) -> Iterator[None]:
     """The agent's application where Traefik looks for it."""
     inside = build_house(directory)
-    lender = Lender(settings=lambda: house.settings, keys=keys, token=house.traefik.token, clock=Slow())
+    lender = Lender(settings=lambda: house.settings, keys=keys, roles=Sts(), token=house.traefik.token, clock=Slow())
     web = WebServer(create_app(replace(inside.deps, settings=lambda: house.settings, lender=lender)))
     try:
         web.serve_tcp(*edge.agent_address(house.settings))

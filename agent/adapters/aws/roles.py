@@ -12,9 +12,6 @@ from agent.model.aws import AwsKeys, LentKeys, RoleWish
 _ATTEMPTS = 2  # a deployment may be waiting; whoever asked comes again later
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 5
-# As long as the role of an instance may give its rights on ("role chaining"), and as every role's maximum allows.
-# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-_DURATION_S = 3_600
 
 
 class Sts:
@@ -26,13 +23,15 @@ class Sts:
         self._made: dict[str, Any] = {}  # by region
 
     def assume(self, wish: RoleWish) -> LentKeys:
-        """Keys of this role, good for an hour. AwsRefused when somebody must act, OutsideError when nobody must."""
+        """Keys of this role. AwsRefused when somebody must act, OutsideError when nobody must."""
+        policy: dict[str, str] = {"Policy": wish.policy} if wish.policy else {}
         with meaning(STS, "AssumeRole", wish.arn):
             answer = self._client(wish.region).assume_role(
                 RoleArn=wish.arn,
                 RoleSessionName=wish.session,
-                DurationSeconds=_DURATION_S,
+                DurationSeconds=wish.duration_s,
                 Tags=[{"Key": key, "Value": value} for key, value in wish.tags],
+                **policy,
             )
         given = answer["Credentials"]
         keys = AwsKeys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from agent import config
 from agent.errors import AgentError, OutsideError
-from agent.model.aws import AwsKeys
+from agent.model.aws import AwsKeys, LentKeys, RoleWish
 from agent.runtime.lending import Lender
 from tests.support.fakes_api import NOW, House, build_house
 from tests.support.oneapp import client_of
@@ -39,13 +39,29 @@ class Keys:
         return AwsKeys("AKIAEXAMPLE", SECRET, "session")
 
 
+class Roles:
+    """Lends another key than the host's own."""
+
+    def __init__(self) -> None:
+        self.asked: list[RoleWish] = []
+
+    def assume(self, wish: RoleWish) -> LentKeys:
+        self.asked.append(wish)
+        return LentKeys(AwsKeys("ASIAROLE", SECRET, "session"), NOW + timedelta(seconds=wish.duration_s))
+
+
 class World:
     def __init__(self, house: House) -> None:
         self.settings = config.parse(ACME, Path("/nowhere"))
         self.keys = Keys()
+        self.roles = Roles()
         self.token = TOKEN
         lender = Lender(
-            settings=lambda: self.settings, keys=self.keys, token=lambda: self.token, clock=house.deps.clock
+            settings=lambda: self.settings,
+            keys=self.keys,
+            roles=self.roles,
+            token=lambda: self.token,
+            clock=house.deps.clock,
         )
         self._client = client_of(replace(house.deps, lender=lender))
 
@@ -73,6 +89,21 @@ def test_whoever_says_the_token_gets_keys_for_ten_minutes_in_amazons_words(world
     ends = datetime.strptime(body["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert (ends - NOW).total_seconds() == 600
     assert world.keys.asked == ["Z1"]
+
+
+def test_with_a_role_traefik_gets_that_cut_down_to_the_challenge(world: World) -> None:
+    arn = "arn:aws:iam::123456789012:role/butai-certificates"
+    text = ACME.replace('zone = "Z1"', f'zone = "Z0123456789ABCDEFGHIJ"\nrole = "{arn}"')
+    world.settings = config.parse(text, Path("/nowhere"))
+    status, body = world.ask(TOKEN)
+    assert (status, body["AccessKeyId"]) == (200, "ASIAROLE")
+    assert world.keys.asked == []
+    [wish] = world.roles.asked
+    assert (wish.arn, wish.session, wish.tags, wish.duration_s) == (arn, "butai.traefik", (), 900)
+    documented = json.loads((Path(__file__).parents[3] / "systemd/iam-policy.json").read_text())["Statement"]
+    without_records = [one for one in documented if one.pop("Sid") != "Records"]
+    assert json.loads(wish.policy)["Statement"] == without_records
+    assert len(wish.policy) <= 2048  # as many characters as STS takes
 
 
 @pytest.mark.parametrize("said", ["", "x", f"Bearer {TOKEN}", TOKEN[:-1], "\u00e9"])
