@@ -110,9 +110,10 @@ class Settings:
             ],
             "compose": [found.compose_files, found.profiles, found.entry_service, found.entry_port],
             "environment": dict(found.environment),
-            "region": found.region,
             "allow": asdict(found.allow),
         }
+        if found.region:  # only then: else every release would have to be read again by an agent that knows of it
+            relevant["region"] = found.region
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def secrets(self) -> tuple[Secret, ...]:

@@ -112,7 +112,9 @@ def project_roles(facts: Facts, settings: Settings) -> Finding:
     if not settings.has_roles:
         return not_applicable("No project has a role of its own.")
     if facts.role_problems is None:
-        return unknown("Only a running agent can tell whether the roles of projects can be assumed.")
+        return unknown(
+            "Whether the roles of projects can be assumed is told by the agent.", "butai doctor, not as root"
+        )
     if facts.role_problems:
         return warning(
             f"Containers lack credentials of their role: {' '.join(facts.role_problems)}",

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, request
 
-from agent.errors import OutsideError, RequestError
+from agent.errors import RequestError
 from agent.model.aws import RoleWish
 from agent.planning.metadata import ADDRESS
 from agent.runtime.metadata import LONGEST_TOKEN_S
@@ -43,7 +43,6 @@ def blueprint(deps: Deps) -> Blueprint:
         answer.headers[_TTL] = ttl
         return answer
 
-    @routes.get(credentials, strict_slashes=False)
     @routes.get(f"{credentials}/", strict_slashes=False)
     def role() -> Response:
         return _text(wish().name)
@@ -52,8 +51,6 @@ def blueprint(deps: Deps) -> Blueprint:
     def keys(name: str) -> Response:
         try:
             found, lent = deps.metadata.keys(_peer(), request.headers.get(_TOKEN, ""))
-        except OutsideError:
-            raise
         except RequestError as error:
             if error.http_status == HTTPStatus.UNAUTHORIZED:
                 raise
@@ -75,7 +72,7 @@ def blueprint(deps: Deps) -> Blueprint:
     def region() -> Response:
         return _text(wish().region)
 
-    @routes.get("/latest/meta-data/placement/availability-zone", strict_slashes=False)
+    @routes.get("/latest/meta-data/placement/availability-zone/", strict_slashes=False)
     def zone() -> Response:
         """For the AWS CLI, which cuts the letter off: there is no zone to tell."""
         return _text(f"{wish().region}a")

@@ -212,7 +212,8 @@ def test_the_units_one_capability_is_enough_and_no_program_but_iptables_gets_it(
     assert cloud.container.reaches(*METADATA)
     done = as_service(cloud, "-all,+net_admin")
     assert done.stdout.splitlines()[-2:] == ["problem: ''", "CapEff:\t0000000000000000"], done.stdout + done.stderr
-    assert not cloud.container.reaches(*METADATA)
+    assert not cloud.container.reaches(*METADATA_V6)
+    assert "-A PREROUTING -j wall-butai-metadata" in cloud.host.said("iptables -t nat -S")
 
 
 def test_a_container_is_led_to_its_credentials_and_comes_there_as_itself(cloud: Cloud) -> None:
@@ -261,7 +262,7 @@ from pathlib import Path
 from agent import config
 from agent.adapters import iptables, process
 from agent.runtime.firewall import FirewallKeeper
-keeper = FirewallKeeper(settings=lambda: config.parse({SETTINGS!r}, Path("/")), firewall=iptables)
+keeper = FirewallKeeper(settings=lambda: config.parse({SETTINGS + ROLE!r}, Path("/")), firewall=iptables)
 keeper.look()
 print("problem:", repr(keeper.problem))
 print(process.run(["grep", "CapEff", "/proc/self/status"], env=process.short_environment(), timeout_s=5).text.strip())

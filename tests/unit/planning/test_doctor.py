@@ -592,6 +592,13 @@ CASES: tuple[Case, ...] = (
     ),
     (
         "project-roles",
+        replace(HEALTHY, role_problems=None),
+        U,
+        "Whether the roles of projects can be assumed is told by the agent.",
+        "butai doctor, not as root",
+    ),
+    (
+        "project-roles",
         replace(HEALTHY, role_problems=("AWS does not allow sts:AssumeRole on it.",)),
         W,
         "Containers lack credentials of their role: AWS does not allow sts:AssumeRole on it.",

@@ -153,6 +153,7 @@ def test_a_container_finds_the_credentials_of_its_own_environment_in_amazons_wor
 
 def test_it_finds_the_region_wherever_amazons_libraries_look(world: World) -> None:
     header = {"X_aws_ec2_metadata_token": world.token("shop-1")}
+    assert world.ask(world.at["shop-1"], LIST.rstrip("/"), **header) == (200, "shop")
     placement = "/latest/meta-data/placement/"
     assert world.ask(world.at["shop-1"], f"{placement}region", **header) == (200, "eu-west-1")
     assert world.ask(world.at["shop-1"], f"{placement}availability-zone/", **header) == (200, "eu-west-1a")
