@@ -86,7 +86,7 @@ def imds_firewall(facts: Facts, settings: Settings) -> Finding:
 
 @_on_ec2
 def instance_role(facts: Facts, settings: Settings) -> Finding:
-    """The instance has a role where the section [dns] or [traefik.acme] needs one.
+    """The instance has a role where the section [dns], [traefik.acme] or a project's `role` needs one.
 
     Source: aws, 5.4 minimal IAM.
     """
@@ -94,10 +94,15 @@ def instance_role(facts: Facts, settings: Settings) -> Finding:
         return ok(f"The instance has the role {facts.instance.role}; docs/how-to/dns.md has all that it needs.")
     if not facts.instance.id:
         return _silent()
-    section = "dns" if settings.dns is not None else "traefik.acme" if settings.acme_zone else ""
-    if section:
+    purposes = {
+        "[dns] changes records": settings.dns is not None,
+        "[traefik.acme] changes records": bool(settings.acme_zone),
+        "projects are to have roles of their own, which it must take on": settings.has_roles,
+    }
+    purpose = next((purpose for purpose, is_wanted in purposes.items() if is_wanted), "")
+    if purpose:
         return warning(
-            f"The instance has no role, but the section [{section}] wants to change records.",
+            f"The instance has no role, but {purpose}.",
             f"aws ec2 associate-iam-instance-profile --instance-id {facts.instance.id}"
             " --iam-instance-profile Name=butai",
         )

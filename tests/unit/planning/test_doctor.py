@@ -629,7 +629,7 @@ CASES: tuple[Case, ...] = (
         "instance-role",
         instance(role=""),
         W,
-        "The instance has no role, but the section [dns] wants to change records.",
+        "The instance has no role, but [dns] changes records.",
         "aws ec2 associate-iam-instance-profile --instance-id i-1 --iam-instance-profile Name=butai",
     ),
     (
@@ -843,13 +843,16 @@ def test_a_certificate_that_traefik_made_itself_for_want_of_another_is_none(sett
     assert found["certificate"].repair == "docker logs butai--traefik"
 
 
-def test_a_role_is_needed_for_certificates_too(tmp_path: Path) -> None:
-    acme = config.parse(f'{SETTINGS}[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', tmp_path)
-    found = examined(instance(role=""), acme)["instance-role"]
-    assert (found.verdict, found.says) == (
-        Verdict.WARNING,
-        "The instance has no role, but the section [traefik.acme] wants to change records.",
-    )
+@pytest.mark.parametrize(
+    ("more", "purpose"),
+    [
+        ('[traefik.acme]\nemail = "ops@example.com"\nzone = "Z0123456789ABC"\n', "[traefik.acme] changes records"),
+        (ROLE, "projects are to have roles of their own, which it must take on"),
+    ],
+)
+def test_a_role_is_needed_for_more_than_records(tmp_path: Path, more: str, purpose: str) -> None:
+    found = examined(instance(role=""), config.parse(SETTINGS + more, tmp_path))["instance-role"]
+    assert (found.verdict, found.says) == (Verdict.WARNING, f"The instance has no role, but {purpose}.")
 
 
 def test_an_agent_on_the_loopback_needs_no_wall(tmp_path: Path) -> None:
