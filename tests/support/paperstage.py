@@ -146,16 +146,17 @@ class PaperStage:
 def build(dockerfile: tuple[Instruction, ...], context: Files) -> dict[str, tuple[str, str]]:
     """The files of the last stage."""
     stages: dict[str, dict[str, tuple[str, str]]] = {}
+    workdirs: dict[str, str] = {}
     tree: dict[str, tuple[str, str]] = {}
-    workdir, steps = "/", 0
+    name, workdir, steps = "", "/", 0
     for step in dockerfile:
         words = step.rest.split()
         if step.keyword == "FROM":
-            tree, workdir = dict(stages.get(words[0], {})), "/"
-            if len(words) > 1:  # `FROM base AS name`; else it has no name, and `base` stays what it was
-                stages[words[-1]] = tree
+            tree, workdir = dict(stages.get(words[0], {})), workdirs.get(words[0], "/")
+            name = words[-1] if len(words) > 1 else ""  # of `FROM base AS name`; else `base` stays what it was
+            stages[name], workdirs[name] = tree, workdir
         elif step.keyword == "WORKDIR":
-            workdir = posixpath.join(workdir, step.rest)
+            workdirs[name] = workdir = posixpath.join(workdir, step.rest)
         elif step.keyword == "RUN":
             steps += 1
             reads = [sorted(tree.items()), sorted(context.items()) if step.flags else []]
