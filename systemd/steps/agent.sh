@@ -43,11 +43,11 @@ back_up() { # RELEASE COPY
 	# shellcheck disable=SC2012 # the names are ours: the five newest stay
 	ls -1t "$R"/var/backups/butai/butai-*.db | tail -n +6 | xargs -r rm
 }
-is_stale() { # RELEASE: another one runs, perhaps since a run of this was cut off before the restart
+is_stale() { # RELEASE: another one runs, perhaps since a run of this was cut off before the restart; or by another unit
 	is_active || return 1
 	running=$(tr '\0' '\n' <"/proc/$(systemctl show --property=MainPID --value butai)/cmdline" |
 		sed -n 's#^/opt/butai/releases/\([^/]*\)/.*#\1#p')
-	[ "$running" ] && [ "$running" != "$1" ]
+	[ "$running" ] && { [ "$running" != "$1" ] || [ "$unit_changed" ]; }
 }
 go_back() { # RELEASE FROM BEFORE: the database, too, for an older version refuses a newer one
 	say "the new version does not start; going back to $1"
@@ -69,8 +69,10 @@ agent() {
 	current=$(readlink "$R/opt/butai/current" 2>/dev/null || :)
 	current=${current#releases/}
 	unit=/etc/systemd/system/butai.service
-	db='' copy=''
+	db='' copy='' unit_changed=''
 	if [ "$current" != "$name" ]; then
+		# Kept by an upgrade before this one: not the unit to go back to.
+		[ "$CHECK" ] || rm -f "$R/opt/butai/butai.service.before"
 		step "install version $name into /opt/butai/releases" build "$R/opt/butai/releases/$name"
 		if [ "$current" ]; then
 			step "check the settings with it" check_config "$R/opt/butai/releases/$name"
@@ -89,6 +91,7 @@ agent() {
 	[ -e "$R/etc/butai/config.toml" ] || put 644 "$SOURCE/config.example.toml" /etc/butai/config.toml
 	if ! cmp -s "$HERE/butai.service" "$R$unit"; then
 		[ "$CHECK" ] || [ ! -e "$R$unit" ] || cp "$R$unit" "$R/opt/butai/butai.service.before"
+		unit_changed=yes
 		put 644 "$HERE/butai.service" $unit
 		step "tell systemd of it" control daemon-reload
 	fi

@@ -42,6 +42,9 @@ has_plugin() {
 	done
 	return 1
 }
+has_engine() { # Debian's package is the one that puts it into sbin
+	[ -x "$R/usr/bin/dockerd" ] || [ -x "$R/usr/sbin/dockerd" ]
+}
 judge_engine() { # what is there already and too old is not ours to replace
 	[ -x "$R/usr/bin/docker" ] || return 0
 	version=$("$R/usr/bin/docker" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
@@ -82,7 +85,7 @@ missing_docker() {
 	debian-*) engine='docker.io docker-cli' compose=docker-compose buildx=docker-buildx ;;
 	amzn-*) engine=docker ;; # Buildx is in it, Compose in no package
 	esac
-	if [ ! -x "$R/usr/bin/dockerd" ]; then echo "$engine"; fi
+	if ! has_engine; then echo "$engine"; fi
 	if ! has_plugin compose; then echo "$compose"; fi
 	if ! has_plugin buildx; then echo "$buildx"; fi
 }
@@ -123,7 +126,7 @@ packages() {
 	[ -z "$wanted" ] || step "install packages: $wanted" install_packages $wanted
 	[ "$PYTHON" ] || find_python
 	had_engine=''
-	if [ -x "$R/usr/bin/dockerd" ]; then had_engine=yes; fi
+	if has_engine; then had_engine=yes; fi
 	before=$CHANGES
 	if [ "$CHECK" ]; then daemon_json; else daemon_json --write; fi # before the engine's first start
 	if [ "$had_engine" ] && [ "$before" -ne "$CHANGES" ]; then

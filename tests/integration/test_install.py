@@ -64,6 +64,15 @@ def test_what_is_installed_decides_where_its_plugins_come_from(host: MakeHost) -
     assert installing(ours.check()) == ["docker-compose-v2"]
 
 
+@as_root
+def test_the_engine_of_debian_is_found_where_debian_puts_it(host: MakeHost) -> None:
+    ours = host("debian-13")
+    ours.have_docker(folder="usr/sbin")
+    ours.write("var/lib/dpkg/info/docker.io.list", "")
+    assert installing(ours.check()) == []
+    assert "systemctl reload docker" in ours.install().stdout
+
+
 def test_amazon_linux_gets_the_compose_plugin_that_no_package_has(host: MakeHost) -> None:
     ours = host("amzn-2023")
     assert any("fetch the Compose plugin v" in line for line in ours.check())
@@ -271,22 +280,37 @@ def test_what_is_uninstalled_keeps_its_state_unless_it_is_purged(host: MakeHost)
     assert (ours.root / "etc/docker/daemon.json").exists()
 
 
+@as_root
+def test_a_version_that_changes_no_unit_goes_back_to_none_of_an_upgrade_before_it(host: MakeHost) -> None:
+    ours = host("debian-13")
+    ours.have_docker()
+    assert ours.install().returncode == 0
+    ours.write("etc/systemd/system/butai.service", "of the first version")
+    assert upgraded(ours, "second").returncode == 0
+    before = ours.root / "opt/butai/butai.service.before"
+    assert before.read_text() == "of the first version"
+    assert upgraded(ours, "third").returncode == 0
+    assert not before.exists()
+
+
 _STALE = """
 is_active() { :; }
 systemctl() { echo "$pid"; }
-pid=$2
+pid=$2 unit_changed=''
 . "$1"
 is_stale 0.1.0-old || echo "that one runs"
 is_stale 0.2.0-new && echo "not $running"
+unit_changed=yes
+is_stale 0.1.0-old && echo "by the unit from before"
 """
 
 
-def test_an_upgrade_that_was_cut_off_before_the_restart_is_noticed() -> None:
+def test_an_agent_that_runs_as_the_version_or_the_unit_from_before_is_noticed() -> None:
     with subprocess.Popen(["/opt/butai/releases/0.1.0-old/bin/python", "60"], executable="/bin/sleep") as agent:
         argv = ["sh", "-c", _STALE, "sh", SYSTEMD / "steps/agent.sh", str(agent.pid)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         agent.kill()
-    assert done.stdout.splitlines() == ["that one runs", "not 0.1.0-old"], done.stderr
+    assert done.stdout.splitlines() == ["that one runs", "not 0.1.0-old", "by the unit from before"], done.stderr
 
 
 _GOING_BACK = """

@@ -37,8 +37,8 @@ class Host:
 
     root: Path
 
-    def program(self, name: str, text: str = "#!/bin/sh\n") -> None:
-        path = self.root / "usr/bin" / name
+    def program(self, name: str, text: str = "#!/bin/sh\n", *, folder: str = "usr/bin") -> None:
+        path = self.root / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
@@ -49,9 +49,9 @@ class Host:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def have_docker(self, version: str = "28.5.2") -> None:
+    def have_docker(self, version: str = "28.5.2", *, folder: str = "usr/bin") -> None:
         self.program("docker", f'#!/bin/sh\necho "Docker version {version}, build 0123456"\n')
-        self.program("dockerd")
+        self.program("dockerd", folder=folder)
         for plugin in ("compose", "buildx"):
             self.write(f"usr/libexec/docker/cli-plugins/docker-{plugin}", "")
 
