@@ -45,6 +45,11 @@ def test_systemd_waits_until_the_agent_is_ready_and_watches_it(service: configpa
     assert 30 <= int(service["WatchdogSec"]) <= 300
 
 
+def test_only_the_agent_itself_is_told_to_end(service: configparser.SectionProxy) -> None:
+    """Else `docker compose build` ends a moment earlier than the agent, and the branch is said to be broken."""
+    assert service["KillMode"] == "mixed"
+
+
 def test_the_agent_is_nobody_special(service: configparser.SectionProxy) -> None:
     assert service["User"] not in ("", "root")
     assert service["NoNewPrivileges"] == "yes"
