@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools import chromium, engine, images, pebble
+from tools import chromium, engine, hostimage, images, pebble
 from tools.console import SetupError, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +29,7 @@ AT_ONCE = 3
 WITHOUT_DOCKER = ("unit",)
 WITH_BROWSER = ("browser",)
 WITH_CERTIFICATES = ("integration",)
+WITH_HOST = ("faults",)
 NO_TESTS_COLLECTED = 5
 
 
@@ -122,6 +123,8 @@ def set_up(floors: Sequence[str]) -> None:
         chromium.ensure()
     if any(floor in WITH_CERTIFICATES for floor in floors):
         pebble.ensure()
+    if any(floor in WITH_HOST for floor in floors):
+        hostimage.ensure()
 
 
 def run(floor: str, number: int, paths: Sequence[str], keyword: str) -> Result:
