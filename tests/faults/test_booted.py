@@ -19,6 +19,7 @@ from tests.support.signed import WEBHOOK_SECRET, push
 from tests.support.wheels import newer, wheel_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
+lengthy = pytest.mark.skipif(not os.environ.get("CI"), reason="half a minute more: CI runs it, and CI=1 on a desk")
 
 OLD, NEW = "0.9.1", "0.9.2"
 REMOTE = "/srv/git/shop.git"
@@ -42,7 +43,7 @@ build_secrets = ["token"]
 DROP_IN = f"""
 [Service]
 LoadCredential=github-webhook-secret:{SECRETS}/github-webhook-secret
-WatchdogSec=8
+WatchdogSec=10
 """
 _FILES = """
   files:
@@ -62,7 +63,7 @@ SLOW = {
     "compose.yaml": "services: {web: {build: {context: ., secrets: [token]}, ports: ['8080']}}\n"
     "secrets: {token: {file: ./token}}\n",
     "token": "t\n",
-    "Dockerfile": "FROM busybox:1.37\nRUN --mount=type=secret,id=token sleep 5\nCMD httpd -f -p 8080 -h /bin\n",
+    "Dockerfile": "FROM busybox:1.37\nRUN --mount=type=secret,id=token sleep 3\nCMD httpd -f -p 8080 -h /bin\n",
 }
 # As somebody on the host asks: prints status and body.
 ASK = """
@@ -164,6 +165,7 @@ def test_nothing_that_a_deployment_needs_is_held_back_by_the_unit(installed: Ins
     assert [word for word in ("denied", "not permitted", "read-only", "traceback") if word in complaints] == []
 
 
+@lengthy
 def test_systemd_has_started_the_agent_once_it_serves_and_shows_what_its_doctor_found(installed: Installed) -> None:
     assert [installed.agent(name) for name in ("Type", "ActiveState", "SubState")] == ["notify", "active", "running"]
     eventually(lambda: installed.agent("StatusText").startswith("doctor: "), 60, pause_s=1)
@@ -185,17 +187,17 @@ def summary(installed: Installed, branch: str) -> str:
     return str(found)
 
 
+@lengthy
 def test_an_agent_that_hangs_is_started_again(installed: Installed) -> None:
     before = installed.agent("MainPID")
     installed.host.said("kill", "-STOP", before)
-    eventually(
-        lambda: installed.agent("NRestarts") == "1" and installed.agent("ActiveState") == "active", 60, pause_s=1
-    )
-    assert installed.agent("MainPID") != before
+    eventually(lambda: installed.agent("MainPID") not in {"0", before}, 60, pause_s=1)
+    eventually(lambda: installed.agent("ActiveState") == "active", 60, pause_s=0.5)
+    assert installed.agent("NRestarts") != "0"
     assert "Watchdog timeout" in installed.host.journal()
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="installs everything once more: CI does, and CI=1 on a desk")
+@lengthy
 def test_an_upgrade_keeps_what_was_known_and_a_copy_of_the_database_from_before(installed: Installed) -> None:
     said = install(installed.host, NEW)
     assert "restart the agent" in said
