@@ -94,8 +94,9 @@ install_packages() {
 	if [ "$FAMILY" = amazon ]; then
 		dnf install -q -y "$@"
 	else
-		apt-get update -q
-		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+		# A host that just booted for the first time may be at its own upgrades.
+		apt-get update -q -o DPkg::Lock::Timeout=300
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends "$@"
 	fi
 }
 add_docker_source() {

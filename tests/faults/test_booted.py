@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from tests.support.signed import WEBHOOK_SECRET, push
 from tests.support.wheels import newer, wheel_of
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
-lengthy = pytest.mark.skipif(not os.environ.get("CI"), reason="half a minute more: CI runs it, and CI=1 on a desk")
 
 OLD, NEW = "0.9.1", "0.9.2"
 REMOTE = "/srv/git/shop.git"
@@ -165,7 +163,6 @@ def test_nothing_that_a_deployment_needs_is_held_back_by_the_unit(installed: Ins
     assert [word for word in ("denied", "not permitted", "read-only", "traceback") if word in complaints] == []
 
 
-@lengthy
 def test_systemd_has_started_the_agent_once_it_serves_and_shows_what_its_doctor_found(installed: Installed) -> None:
     assert [installed.agent(name) for name in ("Type", "ActiveState", "SubState")] == ["notify", "active", "running"]
     eventually(lambda: installed.agent("StatusText").startswith("doctor: "), 60, pause_s=1)
@@ -187,7 +184,6 @@ def summary(installed: Installed, branch: str) -> str:
     return str(found)
 
 
-@lengthy
 def test_an_agent_that_hangs_is_started_again(installed: Installed) -> None:
     before = installed.agent("MainPID")
     installed.host.said("kill", "-STOP", before)
@@ -197,7 +193,6 @@ def test_an_agent_that_hangs_is_started_again(installed: Installed) -> None:
     assert "Watchdog timeout" in installed.host.journal()
 
 
-@lengthy
 def test_an_upgrade_keeps_what_was_known_and_a_copy_of_the_database_from_before(installed: Installed) -> None:
     said = install(installed.host, NEW)
     assert "restart the agent" in said
