@@ -22,6 +22,7 @@ from agent.runtime.cancel import CancelToken
 from tests.support.eventually import eventually
 from tests.support.place import free_pool, free_port
 from tests.support.run import run_labels
+from tests.support.synced import pause
 
 pytestmark = pytest.mark.docker
 
@@ -82,7 +83,7 @@ def test_a_container_is_seen_from_start_to_removal(world: World) -> None:
     world.engine.start(container)
     world.engine.start(container)  # running already is fine
     assert world.look(container).running
-    world.client.pause(container)
+    pause(world.client, container)
     assert world.look(container).state is ContainerState.PAUSED
     world.engine.unpause(container)
     world.engine.unpause(container)  # not paused is fine

@@ -15,7 +15,7 @@ from agent.adapters.docker.livesync import LiveSync
 from agent.errors import NeedsRebuild, OutsideError
 from tests.support.eventually import eventually
 from tests.support.run import run_id, run_labels
-from tests.support.synced import context, file, gone, link, running
+from tests.support.synced import context, file, gone, link, pause, running
 
 pytestmark = pytest.mark.docker
 
@@ -177,7 +177,7 @@ def test_what_a_paused_container_missed_does_not_come_later_over_what_is_newer()
     impatient = DockerEngine(SOCKET, "livesync", timeout_s=2.0)
     with running(IMAGE, setup=SETUP) as stage:
         impatient.sync(stage.id, [file("/srv/app/index.txt", "two")])
-        stage.api.pause(stage.id)
+        pause(stage.api, stage.id)
         with pytest.raises(OutsideError):
             impatient.sync(stage.id, [file("/srv/app/index.txt", "old")])
         stage.api.unpause(stage.id)

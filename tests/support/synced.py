@@ -12,6 +12,7 @@ from typing import Any
 import docker
 
 from agent.model.sync import LINK, PROGRAM, REGULAR, FileContent
+from tests.support.eventually import eventually
 from tests.support.run import run_labels
 
 FOREVER = ["sh", "-c", "while :; do sleep 1; done"]
@@ -26,6 +27,21 @@ class Seen:
     owner: tuple[int, int]
     data: bytes = b""
     changed_s: int = 0
+
+
+def pause(api: Any, container: str) -> None:
+    """Hold it, at the next try where a program was just starting in there: then runc is unable to freeze it."""
+
+    def is_frozen() -> bool:
+        try:
+            api.pause(container)
+        except docker.errors.APIError as error:
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
+
+    eventually(is_frozen)
 
 
 class Stage:

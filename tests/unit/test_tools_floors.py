@@ -23,7 +23,7 @@ def test_floors_are_chosen_by_name_and_keep_their_order() -> None:
 
 
 def test_the_longest_floors_begin_first_and_the_others_follow_from_the_lowest() -> None:
-    assert in_turn(("unit", "integration", "e2e", "browser")) == ("e2e", "integration", "unit", "browser")
+    assert in_turn(("unit", "integration", "faults", "e2e")) == ("e2e", "faults", "integration", "unit")
     assert in_turn(()) == ()
 
 
