@@ -6,6 +6,7 @@ which something went take different ways through the Engine API.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -204,7 +205,7 @@ def _numbers(lines: list[str], step: str) -> list[str]:
 @pytest.mark.parametrize(
     ("dockerfile", "message", "line", "tail"),
     [
-        (BASE + "COPY app /app\nRUN echo first; echo last words; exit 3\n", "exit code: 3", "line 3", "last words"),
+        (BASE + "COPY app /app\nRUN echo first; echo last words; exit 3\n", "exit code:? 3", "line 3", "last words"),
         (BASE + "COPY app /app\nRAN true\n", "unknown instruction: RAN", "", ""),
         (BASE + "COPY not-there /\n", "not-there", "line 2", ""),
         ("FROM busybox:0.0.1-missing\nCOPY app /app\n", "busybox:0.0.1-missing", "", ""),
@@ -223,8 +224,8 @@ def test_both_builders_fail_alike_and_say_why(
         failures.append(caught.value)
     ours, theirs = failures
     assert type(ours) is type(theirs)
-    assert message in ours.message
-    assert message in theirs.message + "".join(getattr(theirs, "log_tail", ()))
+    assert re.search(message, ours.message)
+    assert re.search(message, theirs.message + "".join(getattr(theirs, "log_tail", ())))
     assert line in ours.hint
     if tail:
         assert isinstance(ours, DeployError)

@@ -20,7 +20,7 @@ from tests.support.wheels import newer, wheel_of
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 OLD, NEW = "0.9.1", "0.9.2"
-REMOTE = "/srv/git/shop.git"
+REMOTE, LENT = "/srv/git/shop.git", "/srv/git/lent.git"
 SECRETS = "/etc/butai/secrets"
 SETTINGS = f"""
 domain = "stage.localhost"
@@ -36,6 +36,10 @@ webhook_secret_file = "credential:github-webhook-secret"
 remote = "{REMOTE}"
 [projects.shop.allow]
 build_secrets = ["token"]
+[projects.lent]
+remote = "{LENT}"
+role = "arn:aws:iam::123456789012:role/lent"
+region = "eu-west-1"
 """
 # As `systemctl edit` writes it. The reconcile loop feeds the watchdog every five seconds when nothing is to do.
 DROP_IN = f"""
@@ -63,6 +67,11 @@ SLOW = {
     "token": "t\n",
     "Dockerfile": "FROM busybox:1.37\nRUN --mount=type=secret,id=token sleep 3\nCMD httpd -f -p 8080 -h /bin\n",
 }
+# As Amazon's libraries begin, in the words of busybox.
+TOKEN = r"""
+printf 'PUT /latest/api/token HTTP/1.0\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n' |
+timeout 10 nc 169.254.169.254 80 | head -n 1
+"""
 # As somebody on the host asks: prints status and body.
 ASK = """
 import json, sys, urllib.request
@@ -126,6 +135,8 @@ def installed_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inst
         again = install(host, OLD)
         host.said("git", "init", "--quiet", REMOTE)
         commit(host, "main", SITE)
+        host.said("git", "clone", "--quiet", REMOTE, LENT)
+        host.said("git", "-C", LENT, "branch", "--move", "main", "lent")
         host.write("/etc/butai/config.toml", SETTINGS)
         host.write(f"{SECRETS}/github-webhook-secret", WEBHOOK_SECRET, mode="0600")
         host.write("/etc/systemd/system/butai.service.d/override.conf", DROP_IN)
@@ -161,6 +172,17 @@ def test_nothing_that_a_deployment_needs_is_held_back_by_the_unit(installed: Ins
     assert "-N wall-butai-forward" in installed.host.said("iptables", "-S")
     complaints = installed.host.journal().lower()
     assert [word for word in ("denied", "not permitted", "read-only", "traceback") if word in complaints] == []
+
+
+def test_a_container_finds_the_agent_where_amazon_has_its_metadata_service_if_its_project_has_a_role(
+    installed: Installed,
+) -> None:
+    """Nobody gives the role out here: that containers are let through and known by their address is what is seen."""
+    said = {}
+    for branch in ("main", "lent"):
+        installed.host.said("butai", "deploy", branch)
+        said[branch] = installed.host.said("butai", "exec", branch, "files", "--", "sh", "-c", TOKEN)
+    assert (said["lent"].split()[1:2], said["main"].split()[1:2]) == (["200"], ["403"])
 
 
 def test_systemd_has_started_the_agent_once_it_serves_and_shows_what_its_doctor_found(installed: Installed) -> None:
