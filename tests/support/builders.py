@@ -20,7 +20,7 @@ from agent.adapters.compose import ComposeCli
 from agent.adapters.docker import DockerEngine
 from agent.model.release import BuildSpec
 from agent.runtime.cancel import CancelToken
-from tests.support.run import run_id, run_labels
+from tests.support.run import run_filter, run_id, run_labels
 
 HOST = "unix:///var/run/docker.sock"
 
@@ -173,16 +173,21 @@ class Builders:
             self.client.remove_container(container, force=True, v=True)
 
     def remove(self) -> None:
-        for image in self.client.images(filters={"label": [f"{name}={value}" for name, value in run_labels().items()]}):
+        for image in self.client.images(filters=run_filter()):
             for tag in image["RepoTags"] or ():
                 if tag.startswith(self._first_name):
                     self.client.remove_image(tag, force=True)
+        for replaced in self.client.images(filters={**run_filter(), "dangling": True}):
+            self.client.remove_image(replaced["Id"], force=True)
         self.client.close()
 
     def _files(self, container: str) -> dict[str, tuple[object, ...]]:
         files: dict[str, tuple[object, ...]] = {}
         with tempfile.TemporaryFile() as file:
-            for chunk in self.client.export(container):
+            chunks, _ = self.client.get_archive(
+                container, "/"
+            )  # `export` leaves a mount behind for ever, with Engine 26
+            for chunk in chunks:
                 file.write(chunk)
             file.seek(0)
             with tarfile.open(fileobj=file) as archive:
