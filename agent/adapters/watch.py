@@ -16,7 +16,7 @@ import watchfiles
 _LOOK_MS = 5_000  # how late at most a change is noticed that no event told of (network file systems)
 _SETTLE_MS = 200  # an editor's several writes are one change
 
-_STEP_MS = 15  # an edit is told when this long nothing else was written; the library looks as often, edit or no edit
+_STEP_MS = 25  # an edit is told when this long nothing else was written; the library looks as often, edit or no edit
 _STORM_MS = 300  # and at the latest after this long
 _TURN_MS = 250  # how often other folders may be asked for
 _BLIND_S = 5.0  # between looks at everything while the kernel does not tell
