@@ -22,7 +22,8 @@ from agent.planning.firewall import Family, changes
 log = structlog.get_logger(__name__)
 
 _AGAIN_S = 30.0  # two programs that take milliseconds
-
+_TRIES = 5
+_BETWEEN_TRIES_S = 0.1
 
 Plan = Callable[[Settings, Family, Sequence[str]], tuple[str, ...]]
 
@@ -45,6 +46,7 @@ class FirewallKeeper:
         self._firewall = firewall
         self._plan = plan
         self._poked = Event()
+        self._pause = Event()  # never set
         self._problem: str | None = None
         self._leads: bool | None = None  # whether containers are led to the agent; None before the first look
 
@@ -86,15 +88,21 @@ class FirewallKeeper:
         self._problem = problem if manages else None
 
     def _converge(self, family: Family) -> None:
-        """OutsideError when the rules are not as they should be even after they were taken."""
-        settings = self._settings()
-        lines = self._plan(settings, family, self._firewall.rules(family))
-        if not lines:
-            return
-        self._firewall.restore(family, lines)
-        log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
-        if self._plan(settings, family, self._firewall.rules(family)):
-            raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
+        """OutsideError when the rules are not as they should be even after they were taken.
+
+        More than once: while Docker makes a network, rules of its own stand before ours for a moment.
+        """
+        for _ in range(_TRIES):
+            settings = self._settings()
+            lines = self._plan(settings, family, self._firewall.rules(family))
+            if not lines:
+                return
+            self._firewall.restore(family, lines)
+            log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
+            if not self._plan(settings, family, self._firewall.rules(family)):
+                return
+            self._pause.wait(_BETWEEN_TRIES_S)
+        raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
 
     def _lead(self) -> None:
         """Who has no role in the settings is spared a third program each half minute."""

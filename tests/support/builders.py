@@ -195,5 +195,5 @@ class Builders:
                     reader = archive.extractfile(member) if member.isfile() else None
                     content = hashlib.sha256(reader.read()).hexdigest() if reader else ""
                     about = (member.type, oct(member.mode), member.uid, member.gid, member.linkname, content)
-                    files[member.name] = about
+                    files[member.name.removeprefix("/")] = about
         return files
