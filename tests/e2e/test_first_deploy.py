@@ -32,12 +32,11 @@ def test_a_signed_slack_request_becomes_a_page_and_its_message_says_where_and_ho
 
 def test_one_request_is_one_message_that_is_edited(theatre: Theatre) -> None:
     theatre.push("tiny", "one-message", page("one message"))
-    before = len(theatre.slack.visible())
 
     theatre.agent.person().types("deploy one-message in tiny")
     message = theatre.said("one-message", LIVE.search)
 
-    assert len(theatre.slack.visible()) - before == 1
+    assert [one for one in theatre.slack.visible() if "one-message" in one.text] == [message]
     assert [text for _, text in message.edits].count(message.text) == 1
 
 

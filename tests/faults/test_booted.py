@@ -20,6 +20,7 @@ from tests.support.wheels import newer, wheel_of
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 OLD, NEW = "0.9.1", "0.9.2"
+KILLED = ("butai", "docker")
 REMOTE, LENT = "/srv/git/shop.git", "/srv/git/lent.git"
 SECRETS = "/etc/butai/secrets"
 SETTINGS = f"""
@@ -213,6 +214,21 @@ def test_an_agent_that_hangs_is_started_again(installed: Installed) -> None:
     eventually(lambda: installed.agent("ActiveState") == "active", 60, pause_s=0.5)
     assert installed.agent("NRestarts") != "0"
     assert "Watchdog timeout" in installed.host.journal()
+
+
+def test_an_agent_and_an_engine_that_were_killed_have_everything_on_stage_again(installed: Installed) -> None:
+    places = ("main", "main--files", "lent", "slow")
+    before, processes = [installed.visit(name) for name in places], {each: pid(installed, each) for each in KILLED}
+    installed.host.said("systemctl", "kill", "--kill-whom=main", "--signal=KILL", *KILLED)
+    eventually(lambda: all(pid(installed, each) not in {"0", old} for each, old in processes.items()), 60, pause_s=0.5)
+    eventually(lambda: [installed.visit(name) for name in places] == before, 90, pause_s=1)
+    assert {summary(installed, branch) for branch in ("main", "lent", "slow")} == {"ready"}
+    installed.push("main", {"www/index.html": "three\n"})
+    installed.shows("main", "three\n")
+
+
+def pid(installed: Installed, unit: str) -> str:
+    return installed.host.property(unit, "MainPID")
 
 
 def test_an_upgrade_keeps_what_was_known_and_a_copy_of_the_database_from_before(installed: Installed) -> None:
