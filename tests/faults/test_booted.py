@@ -165,7 +165,7 @@ def test_a_secret_that_only_root_may_read_reaches_the_agent(installed: Installed
 
 def test_nothing_that_a_deployment_needs_is_held_back_by_the_unit(installed: Installed) -> None:
     """git, compose, builds, bind mounts, routes, swaps that wait for who is connected, rules in the firewall."""
-    installed.host.said("butai", "deploy", "main")
+    installed.host.said("butai", "deploy", "main", "--project", "shop")
     assert [installed.visit(name) for name in ("main", "main--files")] == [[200, "one\n"]] * 2
     installed.push("main", {"www/index.html": "two\n"})
     installed.shows("main", "two\n")
@@ -180,8 +180,8 @@ def test_a_container_finds_the_agent_where_amazon_has_its_metadata_service_if_it
 ) -> None:
     """Nobody gives the role out here: that containers are let through and known by their address is what is seen."""
     said = {}
-    for branch in ("main", "lent"):
-        installed.host.said("butai", "deploy", branch)
+    for branch, project in (("main", "shop"), ("lent", "lent")):
+        installed.host.said("butai", "deploy", branch, "--project", project)
         said[branch] = installed.host.said("butai", "exec", branch, "files", "--", "sh", "-c", TOKEN)
     assert (said["lent"].split()[1:2], said["main"].split()[1:2]) == (["200"], ["403"])
 
@@ -194,7 +194,7 @@ def test_systemd_has_started_the_agent_once_it_serves_and_shows_what_its_doctor_
 
 def test_a_build_that_a_restart_of_the_agent_cut_off_is_done_again_and_not_called_broken(installed: Installed) -> None:
     installed.push("slow", SLOW)
-    installed.host.said("butai", "deploy", "slow", "--detach")
+    installed.host.said("butai", "deploy", "slow", "--project", "shop", "--detach")
     wait = "until pgrep --full 'docker-compose.* build' >/dev/null; do sleep 0.05; done"
     installed.host.said("timeout", "60", "sh", "-c", f"{wait}; systemctl restart butai")
     eventually(lambda: summary(installed, "slow").startswith(("ready", "failed")), 60, pause_s=1)
@@ -223,8 +223,8 @@ def test_an_agent_and_an_engine_that_were_killed_have_everything_on_stage_again(
     eventually(lambda: all(pid(installed, each) not in {"0", old} for each, old in processes.items()), 60, pause_s=0.5)
     eventually(lambda: [installed.visit(name) for name in places] == before, 90, pause_s=1)
     assert {summary(installed, branch) for branch in ("main", "lent", "slow")} == {"ready"}
-    installed.push("main", {"www/index.html": "three\n"})
-    installed.shows("main", "three\n")
+    installed.push("slow", {**SITE, "www/index.html": "three\n"})
+    installed.shows("slow", "three\n")
 
 
 def pid(installed: Installed, unit: str) -> str:
