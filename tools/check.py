@@ -27,7 +27,7 @@ class Check:
 
 
 def _unit_tests() -> tuple[tuple[str, list[str]], ...]:
-    """In parts: to hand single tests to workers, each of which reads all, takes longer, and each part costs its start."""
+    """In parts: to hand single tests to workers, each of which reads all, takes longer; each part costs its start."""
     apart = [f"--ignore=tests/unit/{name}" for names in _FOLDERS for name in names]
     parts = [(", ".join(names), [f"tests/unit/{name}" for name in names]) for names in _FOLDERS]
     return (*parts, ("all else, layers too", ["tests/unit", *apart]))
