@@ -133,8 +133,9 @@ class _Door:
             peer = peer.ipv4_mapped  # how a socket on :: sees an IPv4 peer
         settings = self._deps.settings()
         pool = ipaddress.ip_network(settings.docker.address_pool, strict=False)
-        may = (edge_address(settings), agent_address(settings)[0])
-        return str(peer) if peer in pool and str(peer) not in may else ""
+        if peer not in pool or str(peer) in (edge_address(settings), agent_address(settings)[0]):
+            return ""
+        return str(peer)
 
     def _is_ours(self, name: str) -> bool:
         """The agent's host name, or an address: whoever talks to an address means the agent."""
