@@ -21,13 +21,12 @@ _PREFIX = "wall-"  # whose jumps may stand before ours: several agents would els
 _DOCKERS = "DOCKER-USER"
 # Link-local is never forwarded (RFC 3927, 2.6.2), so on EC2 all of it is Amazon's own; fd00:ec2::/32 is the like of it.
 _AMAZONS = {4: "169.254.0.0/16", 6: "fd00:ec2::/32"}
-_METADATA = {4: "169.254.169.254/32", 6: "fd00:ec2::254/128"}
+_METADATA = {4: f"{metadata.ADDRESS}/32", 6: "fd00:ec2::254/128"}
 # Amazon's resolver, where the host uses that one: build steps ask it themselves, and the engine asks it from inside of
 # the container that asked the engine (seen with 26.1). It gives away names only.
 _RESOLVER = {4: "169.254.169.253/32", 6: "fd00:ec2::253/128"}
 _UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 _RESET = "-j REJECT --reject-with tcp-reset"
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 _BRIDGES = ("docker0", "br-+")  # as Docker names them; build steps are on the first
 
 
@@ -108,9 +107,9 @@ def _into(settings: Settings, family: Family) -> Iterator[str]:
     for bridge in _BRIDGES:
         yield from _off_amazons(family, f"-i {bridge} ")
     address, port = agent_address(settings)
-    if address not in _EVERYWHERE and ipaddress.ip_address(address).version != family:
+    if address not in metadata.EVERYWHERE and ipaddress.ip_address(address).version != family:
         return
-    to = "" if address in _EVERYWHERE else f"-d {address}/{32 if family is Family.V4 else 128} "
+    to = "" if address in metadata.EVERYWHERE else f"-d {address}/{32 if family is Family.V4 else 128} "
     rest = f"-p tcp -m tcp --dport {port}"
     if settings.traefik.managed and family is Family.V4:
         yield f"-s {edge_address(settings)}/32 {to}{rest} -j RETURN"

@@ -19,7 +19,7 @@ from agent.planning.edge import agent_address
 ADDRESS = "169.254.169.254"
 
 _BRIDGES = "br-+"  # Docker's, but for the default one: build steps have no role
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def changes(settings: Settings, observed: Sequence[str]) -> tuple[str, ...]:
@@ -56,5 +56,5 @@ def environment_at(address: str, environments: Iterable[Environment], settings: 
 def _led(settings: Settings) -> Iterator[str]:
     docker, (address, port) = settings.docker, agent_address(settings)
     yield f"-s {edge_subnet(docker.address_pool, docker.block_prefix)} -j RETURN"  # Traefik is in no environment
-    to = f"REDIRECT --to-ports {port}" if address in _EVERYWHERE else f"DNAT --to-destination {address}:{port}"
+    to = f"REDIRECT --to-ports {port}" if address in EVERYWHERE else f"DNAT --to-destination {address}:{port}"
     yield f"-s {docker.address_pool} -d {ADDRESS}/32 -i {_BRIDGES} -p tcp -m tcp --dport 80 -j {to}"
