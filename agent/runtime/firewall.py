@@ -9,6 +9,7 @@ Rules stay when the agent ends, for containers go on then.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event
 from typing import Protocol
 
@@ -88,21 +89,10 @@ class FirewallKeeper:
         self._problem = problem if manages else None
 
     def _converge(self, family: Family) -> None:
-        """OutsideError when the rules are not as they should be even after they were taken.
-
-        More than once: while Docker makes a network, rules of its own stand before ours for a moment.
-        """
-        for _ in range(_TRIES):
-            settings = self._settings()
-            lines = self._plan(settings, family, self._firewall.rules(family))
-            if not lines:
-                return
-            self._firewall.restore(family, lines)
-            log.info("firewall changed", family=f"IPv{family:d}", wall=settings.firewall.manage)
-            if not self._plan(settings, family, self._firewall.rules(family)):
-                return
-            self._pause.wait(_BETWEEN_TRIES_S)
-        raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
+        """OutsideError when the rules are not as they should be even after they were taken."""
+        settings = self._settings()
+        if not self._put_right(family, "filter", partial(self._plan, settings, family), wall=settings.firewall.manage):
+            raise OutsideError(f"The rules for IPv{family:d} read otherwise than they were written.")
 
     def _lead(self) -> None:
         """Who has no role in the settings is spared a third program each half minute."""
@@ -110,10 +100,24 @@ class FirewallKeeper:
         wanted = settings.has_roles and settings.firewall.manage
         if not wanted and self._leads is False:
             return
-        lines = metadata.changes(settings, self._firewall.rules(Family.V4, "nat"))
-        if lines:
-            self._firewall.restore(Family.V4, lines)
-            log.info("firewall changed", family="IPv4", leads_to_roles=wanted)
-            if metadata.changes(settings, self._firewall.rules(Family.V4, "nat")):
-                raise OutsideError("The rule that leads containers to their role reads otherwise than it was written.")
+        if not self._put_right(Family.V4, "nat", partial(metadata.changes, settings), leads_to_roles=wanted):
+            raise OutsideError("The rule that leads containers to their role reads otherwise than it was written.")
         self._leads = wanted
+
+    def _put_right(
+        self, family: Family, table: str, plan: Callable[[Sequence[str]], tuple[str, ...]], **told: bool
+    ) -> bool:
+        """Whether the rules of a table are as they should be in the end.
+
+        Tried more than once: while Docker makes a network, rules of its own stand before ours for a moment.
+        """
+        for _ in range(_TRIES):
+            lines = plan(self._firewall.rules(family, table))
+            if not lines:
+                return True
+            self._firewall.restore(family, lines)
+            log.info("firewall changed", family=f"IPv{family:d}", **told)
+            if not plan(self._firewall.rules(family, table)):
+                return True
+            self._pause.wait(_BETWEEN_TRIES_S)
+        return False
