@@ -9,7 +9,19 @@ from agent.adapters.aws.refusals import ROUTE53, meaning
 from agent.model.aws import AwsKeys
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from botocore.credentials import Credentials
+
+
+def session() -> Session:
+    """A session with credentials; without any, NoCredentialsError: a client made so would never look for them again."""
+    import boto3.session  # here: half a second and 30 MB that an agent without records and roles does not need
+    from botocore.exceptions import NoCredentialsError
+
+    found = boto3.session.Session()
+    if found.get_credentials() is None:
+        raise NoCredentialsError
+    return found
 
 
 class HostKeys:
@@ -29,11 +41,7 @@ class HostKeys:
             return AwsKeys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
 
     def _credentials(self) -> Credentials:
-        import boto3.session  # here: half a second and 30 MB, for something that is needed every two months
-        from botocore.exceptions import NoCredentialsError
-
         if self._found is None:
-            self._found = boto3.session.Session().get_credentials()
-        if self._found is None:
-            raise NoCredentialsError
+            self._found = session().get_credentials()
+        assert self._found is not None  # noqa: S101 - such a session is not handed out
         return self._found

@@ -6,6 +6,7 @@ from datetime import UTC
 from threading import Lock
 from typing import Any
 
+from agent.adapters.aws.keys import session
 from agent.adapters.aws.refusals import STS, meaning
 from agent.model.aws import AwsKeys, LentKeys, RoleWish
 
@@ -38,17 +39,12 @@ class Sts:
         return LentKeys(keys, given["Expiration"].astimezone(UTC))
 
     def _client(self, region: str) -> Any:
-        import boto3.session  # here: half a second and 30 MB that an agent whose projects have no roles does not need
         from botocore.config import Config
-        from botocore.exceptions import NoCredentialsError
 
         with self._lock:
             if region not in self._made:
-                session = boto3.session.Session()
-                if session.get_credentials() is None:  # a client made without would never look for any again
-                    raise NoCredentialsError
                 retries: Any = {"mode": "standard", "total_max_attempts": self._attempts}
-                make: Any = session.client  # typed for the services whose stubs are installed
+                make: Any = session().client  # typed for the services whose stubs are installed
                 self._made[region] = make(
                     "sts",
                     region_name=region,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from agent.adapters.aws.keys import session
 from agent.adapters.aws.refusals import ROUTE53, meaning
 from agent.model.dns import Alias, Record, RecordChange, ZoneView
 
@@ -74,19 +75,15 @@ class Route53:
             start = {f"StartRecord{key}": page[field] for key, field in following if field in page}  # type: ignore[literal-required]
 
     def _client(self) -> Route53Client:
-        import boto3.session  # here: half a second and 30 MB that an agent without `[dns]` does not need
         from botocore.config import Config
-        from botocore.exceptions import NoCredentialsError
 
         with self._lock:
             if self._made is None:
-                session = boto3.session.Session()
-                if session.get_credentials() is None:  # a client that was made without would never look for any again
-                    raise NoCredentialsError
+                found = session()
                 retries: Any = {"mode": "adaptive", "total_max_attempts": self._attempts}
-                self._made = session.client(
+                self._made = found.client(
                     "route53",
-                    region_name=session.region_name or "us-east-1",  # the service has none, signatures name one
+                    region_name=found.region_name or "us-east-1",  # the service has none, signatures name one
                     config=Config(retries=retries, connect_timeout=_CONNECT_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S),
                 )
             return self._made
