@@ -37,6 +37,7 @@ _DEBUG = 7
 class KnowsSecrets(Protocol):
     """The settings, as seen from here."""
 
+    @property
     def hidden(self) -> Sequence[str]: ...
 
 
@@ -70,7 +71,7 @@ class Redactor:
 
 def redactor(settings: KnowsSecrets) -> Redactor:
     """A redactor of all secrets in the settings, for the other sinks: step logs, messages, the database."""
-    return Redactor(settings.hidden())
+    return Redactor(settings.hidden)
 
 
 def configure(settings: KnowsSecrets, *, stream: TextIO | None = None) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ _SECRET_NAME = re.compile(r"PASS(WORD|WD|PHRASE)|SECRET|TOKEN|CREDENTIAL|(API|AC
 _STANDARD_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: `hidden` is kept
 class Settings:
     domain: Annotated[
         str,
@@ -120,6 +121,7 @@ class Settings:
         """Every secret there is; a changed file of one is noticed."""
         return tuple(_secrets(self))
 
+    @cached_property
     def hidden(self) -> tuple[str, ...]:
         """What no log, message or event may hold: the secrets, and variables whose names say that they are some."""
         variables = [pair for project in self.projects.values() for pair in project.environment.items()]

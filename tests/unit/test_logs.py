@@ -24,6 +24,7 @@ CANARY = 'ca"nary/123é'
 class Known:
     values: tuple[str, ...] = (CANARY,)
 
+    @property
     def hidden(self) -> tuple[str, ...]:
         return self.values
 

@@ -467,7 +467,7 @@ def test_what_the_name_of_a_variable_calls_a_secret_is_hidden_too(tmp_path: Path
     secret_file(tmp_path)
     variables = 'APP_SECRET = "swordfish-1", DB_PASSWORD = "swordfish-2", API_KEY = "short", APP_MODE = "development"'
     text = SLACK.replace("[slack]", f"[projects.shop.environment]\n{variables.replace(', ', chr(10))}\n[slack]")
-    assert parse(text, tmp_path).hidden() == (SIGNING, "swordfish-1", "swordfish-2")
+    assert parse(text, tmp_path).hidden == (SIGNING, "swordfish-1", "swordfish-2")
 
 
 def test_a_credential_of_systemd_is_found_by_its_name(tmp_path: Path) -> None:
