@@ -67,11 +67,10 @@ class Operations:
         with self._store.transaction():
             known = self._store.environments.find(branch, project=name)
             environment = known[0] if known else self._create(name, branch, caller)
-            environment = self._store.environments.update(
+            change = self._store.environments.update if environment.pinned else self._store.environments.ask
+            environment = change(
                 environment.slug, wanted=Wanted.RUNNING, failed_revision=None, failed_config="", repairs=0
             )
-            if not environment.pinned:
-                environment = self._store.environments.ask(environment.slug)
             deployment = self._begin(environment, cause=f"asked by {caller}", caller=caller)
             self._record(environment, "deploy", caller=caller, notice=notice, text=f"{branch} asked for")
         self._wake(environment.slug)
@@ -83,7 +82,8 @@ class Operations:
         self._check_room()
         with self._store.transaction():
             environment = self._existing(slug)
-            self._store.environments.update(
+            change = self._store.environments.update if environment.pinned else self._store.environments.ask
+            environment = change(
                 slug,
                 wanted=Wanted.RUNNING,
                 salt=environment.salt + 1,
@@ -91,9 +91,6 @@ class Operations:
                 failed_config="",
                 repairs=0,
             )
-            environment = self._existing(slug)
-            if not environment.pinned:
-                environment = self._store.environments.ask(slug)
             self._supersede(slug)
             deployment = self._begin(environment, cause=f"redeploy asked by {caller}", caller=caller)
             self._record(environment, "redeploy", caller=caller, notice=notice, text="redeploy asked for")
@@ -316,9 +313,8 @@ class Operations:
     def _set_pinned(self, slug: Slug, pinned: bool, *, caller: str, notice: Notice | None) -> Accepted:
         with self._store.transaction():
             self._existing(slug)
-            environment = self._store.environments.update(slug, pinned=pinned)
-            if not pinned:
-                environment = self._store.environments.ask(slug)
+            change = self._store.environments.update if pinned else self._store.environments.ask
+            environment = change(slug, pinned=pinned)
             kind = "pin" if pinned else "unpin"
             self._record(environment, kind, caller=caller, notice=None, text=f"{kind} asked for")
         self._wake(slug)

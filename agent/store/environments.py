@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import TypedDict, Unpack
@@ -96,24 +96,24 @@ class Environments:
 
     def update(self, slug: Slug, **changes: Unpack[Changes]) -> Environment:
         """Change some fields; the row as it is now. StateError "environment-gone" when there is none."""
-        unknown = changes.keys() - Changes.__annotations__.keys()
-        if unknown or not changes:
-            raise TypeError(f"cannot change {', '.join(sorted(unknown)) or 'nothing'} of an environment")
-        assignments = ", ".join(f"{name} = ?" for name in changes)
-        return self._changed(assignments, [_column(value) for value in changes.values()], slug)
+        return self._change(slug, [], changes)
 
-    def ask(self, slug: Slug) -> Environment:
-        """Somebody wants the remote to be looked at: one more request that a fetch must answer."""
-        return self._changed("request = request + 1", [], slug)
+    def ask(self, slug: Slug, **changes: Unpack[Changes]) -> Environment:
+        """The same, and somebody wants the remote to be looked at: one more request that a fetch must answer."""
+        return self._change(slug, ["request = request + 1"], changes)
 
     def delete(self, slug: Slug) -> None:
         """Forget it; its slug and its block are free again. Gone already is fine."""
         self._database.write("DELETE FROM environments WHERE slug = ?", (slug,))
 
-    def _changed(self, assignments: str, values: list[Value], slug: Slug) -> Environment:
+    def _change(self, slug: Slug, assignments: Sequence[str], changes: Changes) -> Environment:
+        unknown = changes.keys() - Changes.__annotations__.keys()
+        if unknown or not (assignments or changes):
+            raise TypeError(f"cannot change {', '.join(sorted(unknown)) or 'nothing'} of an environment")
         rows = self._database.write(
-            f"UPDATE environments SET {assignments} WHERE slug = ? RETURNING *",  # noqa: S608
-            [*values, slug],
+            f"UPDATE environments SET {', '.join([*assignments, *(f'{name} = ?' for name in changes)])}"  # noqa: S608
+            " WHERE slug = ? RETURNING *",
+            [*map(_column, changes.values()), slug],
         )
         if not rows:
             raise StateError(f"There is no environment {slug} any more.", code="environment-gone")
