@@ -185,8 +185,10 @@ class Database:
             self._writing.release()
 
     def _run(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
-        with self._translated():
+        try:  # not `_translated`: a context manager of Python takes longer than a small statement does
             return self._connection().execute(sql, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise self._meaning(error) from error
 
     def _connection(self) -> _Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)
@@ -251,16 +253,16 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._meaning(error) from error
-        except OSError as error:
-            raise OutsideError(
+
+    def _meaning(self, error: sqlite3.Error | OSError) -> Exception:
+        if isinstance(error, OSError):
+            return OutsideError(
                 f"The database {self._path} cannot be opened: {error.strerror}.",
                 hint="Check that the state directory exists and belongs to the agent's user.",
                 code="database-unavailable",
-            ) from error
-
-    def _meaning(self, error: sqlite3.Error) -> Exception:
+            )
         primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest are details of it
         if primary == sqlite3.SQLITE_CONSTRAINT:
             return DuplicateError(str(error))
