@@ -1,5 +1,6 @@
 """`python -m bench [NAME ...]`: one JSON line per benchmark on standard output, everything else on standard error.
 
+Each line says which share of the processors' time was `stolen` meanwhile: it tells a busy neighbour from slow code.
 Every module of this package with a `run()` is a benchmark. Exit status 1 when one misses its target or breaks.
 """
 
@@ -42,12 +43,14 @@ def benchmarks() -> dict[str, Run]:
 def _measure(name: str, run: Run) -> bool:
     """Whether it met its target."""
     report.progress(f"{name} ...")
-    began = time.monotonic()
+    began, (stolen, ticks) = time.monotonic(), report.processor_ticks()
     try:
         line = run()
     except Exception:  # noqa: BLE001 - the others are still worth their time
         traceback.print_exc()
         line = {"bench": name, "ok": False, "error": traceback.format_exc(limit=0).strip().splitlines()[-1]}
+    stolen_now, ticks_now = report.processor_ticks()
+    line["stolen"] = round((stolen_now - stolen) / max(1, ticks_now - ticks), 3)
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     verdict = "met" if line["ok"] else "MISSED"

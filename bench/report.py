@@ -6,7 +6,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+_STEAL = 7  # the eighth number of the line, proc_stat(5)
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -25,6 +28,12 @@ def progress(text: str) -> None:
     """For whoever waits; standard output is for the lines alone."""
     sys.stderr.write(f"bench: {text}\n")
     sys.stderr.flush()
+
+
+def processor_ticks() -> tuple[int, int]:
+    """(stolen, all) so far, of all cores: what the hypervisor gave to other machines while this one had work to do."""
+    _, *ticks = Path("/proc/stat").read_text().splitlines()[0].split()
+    return int(ticks[_STEAL]), sum(map(int, ticks[: _STEAL + 1]))
 
 
 def line(
