@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.adapters.git import GitMirrors, wire
+from agent.adapters.git import wire
+from agent.adapters.git.mirror import Mirror
 from agent.adapters.git.wire import Wire
 from agent.errors import OutsideError
 from agent.model.names import Revision
@@ -31,7 +32,7 @@ def no_git_fixture(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise AssertionError("git fetch was started")
 
-    monkeypatch.setattr(GitMirrors, "_fetch", refused)
+    monkeypatch.setattr(Mirror, "_fetch", refused)
 
 
 def sound(world: GitWorld, revision: Revision, branch: str = "main") -> bool:
@@ -190,7 +191,7 @@ def test_the_token_travels_in_the_header(world: GitWorld) -> None:
 
 
 def test_behind_a_proxy_git_asks(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = Wire(world.git._remote("shop"), silence_s=5)
+    line = Wire(Mirror("shop", lambda: world.settings).remote, silence_s=5)
     assert line.fits
     monkeypatch.setenv("http_proxy", "http://proxy.example.com:3128")
     assert not line.fits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from agent.adapters.process import DeadlineError
@@ -30,11 +30,11 @@ _Side = dict[str, _Entry]  # by name
 
 
 class Batch:
-    """One mirror. Threads share it and take turns."""
+    """One mirror. Threads share it and take turns. `env` makes git's environment whenever one is started."""
 
-    def __init__(self, mirror: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, mirror: Path, env: Callable[[], Mapping[str, str]]) -> None:
         self._argv = ["git", f"--git-dir={mirror}", "cat-file", "--batch"]
-        self._env = dict(env)
+        self._env = env
         self._lock = threading.Lock()
         self._dialogue: Dialogue | None = None
 
@@ -75,7 +75,7 @@ class Batch:
         raise AssertionError("unreachable")
 
     def _ask(self, names: list[str], limit: int) -> dict[str, bytes]:
-        dialogue = self._dialogue = self._dialogue or Dialogue(self._argv, env=self._env, timeout_s=_TIMEOUT_S)
+        dialogue = self._dialogue = self._dialogue or Dialogue(self._argv, env=self._env(), timeout_s=_TIMEOUT_S)
         found = {}
         for at in range(0, len(names), _AT_ONCE):
             asked = names[at : at + _AT_ONCE]
