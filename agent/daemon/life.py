@@ -62,7 +62,7 @@ class Daemon:
             self._thread("vitals", lambda: self.parts.vitals.run(self._stop)),
             self._thread("caretaker", lambda: self.parts.caretaker.run(self._stop)),
             self._thread("spot", lambda: self.parts.spot.run(self._stop)),
-            self._thread("edits", lambda: self.parts.edits.run(watch.events, self._stop)),
+            self._thread("edits", lambda: self.parts.edits_loop.run(watch.events, self._stop)),
         ]
         if host.booted_since(self._current.state_dir):
             self.parts.operations.recover("the host was started again")

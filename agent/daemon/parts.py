@@ -32,6 +32,7 @@ from agent.runtime.dns import DnsKeeper
 from agent.runtime.doctor import Doctor, Examination
 from agent.runtime.drains import Drains
 from agent.runtime.edits import Edits
+from agent.runtime.edits_loop import EditsLoop
 from agent.runtime.executor import Executor
 from agent.runtime.figures import Figures
 from agent.runtime.firewall import FirewallKeeper
@@ -204,6 +205,9 @@ class Parts:
             clock=self.clock,
             release=self.observer.release,
             wake=self.controller.wake,
+        )
+        self.edits_loop = EditsLoop(
+            settings=self.settings, store=self.store, git=self.git, clock=self.clock, edits=self.edits
         )
         self.poller = Poller(
             settings=self.settings, store=self.store, git=self.git, operations=self.operations, clock=self.clock

@@ -19,6 +19,7 @@ from agent.model.environment import Environment
 from agent.model.names import Slug
 from agent.model.release import BindMount, Release
 from agent.runtime.edits import Edits
+from agent.runtime.edits_loop import EditsLoop
 from tests.support.desk import ANNA, Desk
 from tests.support.desk import desk as build
 from tests.support.gitworld import GitWorld, git_world
@@ -42,6 +43,9 @@ class Scene:
             release=lambda environment: self.release,
             wake=desk.woken.append,
         )
+        self.loop = EditsLoop(
+            settings=lambda: desk.settings, store=desk.store, git=world.git, clock=desk.clock, edits=self.edits
+        )
         desk.woken.clear()
 
     def sees(self, *paths: str, blind: str = "", is_all: bool = True, after_s: float = 2.0) -> None:
@@ -52,7 +56,7 @@ class Scene:
             self.desk.clock.forward(after_s)
             yield Seen(frozenset(self.folder / path for path in paths), blind, is_all)
 
-        self.edits.run(watch, Event())
+        self.loop.run(watch, Event())
 
     def save(self, path: str, text: str) -> None:
         (self.folder / path).write_text(text)
