@@ -94,7 +94,7 @@ class _Duel:
 
         def push() -> None:
             assert self._stage.agent.webhook(self._url, _BRANCH, after=revision) == 202
-            for path in (paths[0], paths[-1]):
+            for path in dict.fromkeys((paths[0], paths[-1])):
                 browser.until(text, f"/{path}")
 
         took = report.seconds(push)
@@ -110,7 +110,7 @@ class _Duel:
         def update() -> None:
             self._place.pull()
             self._place.up()
-            for path in (paths[0], paths[-1]):
+            for path in dict.fromkeys((paths[0], paths[-1])):
                 browser.until(text, f"/{path}")
 
         return report.seconds(update)
