@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -81,6 +82,17 @@ def test_what_was_said_to_be_the_head_comes_first_and_is_believed_only_from_the_
     world.git.expect("shop", "main", pushed)
     assert world.fetch() == newest
     assert sound(world, newest)
+
+
+@pytest.mark.usefixtures("no_git")
+def test_a_push_that_was_told_of_costs_one_way_to_a_remote_that_is_far(world: GitWorld) -> None:
+    for text in ("connects", "print('told')\n"):
+        pushed = Revision(world.repository.commit("main", {"src/app.py": text}))
+        world.git.expect("shop", "main", pushed)
+        began = time.monotonic()
+        assert world.fetch() == pushed
+        world.server.far_s = 1.0
+    assert 1.0 <= time.monotonic() - began < 1.9
 
 
 @pytest.mark.usefixtures("no_git")

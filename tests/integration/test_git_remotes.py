@@ -197,7 +197,7 @@ def test_objects_that_name_others_which_never_came_are_not_taken_in(world: GitWo
     half = Half(Remote("shop", world.server.url("shop"), world.root / "known_hosts"), silence_s=5)
     name = str(ref.relative_to(world.mirror))
     for expected in (None, head):
-        assert quick.fetch(half, world.mirror, os.environ, branch="main", ref=name, expected=expected) is None
+        assert quick.fetch(half, half, world.mirror, os.environ, branch="main", ref=name, expected=expected) is None
     assert ref.read_text().strip() == before
 
 

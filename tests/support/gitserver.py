@@ -144,6 +144,7 @@ class GitServer:
     def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.root = root
         self.mood = Mood.WELL
+        self.far_s = 0.0  # how long every answer takes to come
         self.credentials: tuple[str, str] | None = None  # user and password that every request must carry
         self.requests: list[str] = []  # "GET /shop.git/info/refs", in order
         self.stopping = threading.Event()
@@ -211,6 +212,7 @@ class _Answer(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         git = self.server.git
         git.requests.append(f"{self.command} {urlsplit(self.path).path}")
+        git.stopping.wait(git.far_s)
         if git.mood is Mood.HANGING:
             git.stopping.wait()
         if git.mood in (Mood.HANGING, Mood.CLOSING):

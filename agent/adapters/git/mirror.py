@@ -126,10 +126,10 @@ class Mirror:
 
     def _quick(self, branch: str, ref: str) -> Revision | None:
         """The head, fetched without `git fetch`; None where that is needed."""
-        wire = self._wire("fetching")
+        wire, beside = self._wire("fetching"), self._wire("asking")
         try:
             expected = self._expected.pop(branch, None)
-            return quick.fetch(wire, self.place, self.env(), branch=branch, ref=ref, expected=expected)
+            return quick.fetch(wire, beside, self.place, self.env(), branch=branch, ref=ref, expected=expected)
         except TimeoutError as error:
             raise wire.remote.silent(wire.silence_s) from error
 

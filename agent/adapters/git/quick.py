@@ -2,7 +2,7 @@
 
 What git does, in git's order: ask for the head, get what is missing, unpack it, check that nothing is missing, move our
 ref. None of it is needed: where anything is out of the ordinary, None is returned, and `git fetch` does all of it.
-Who was told what the head may be gets that first, and asks for the head while it is unpacked: no hint is believed.
+Who was told what the head may be gets that, and asks for the head at the same time: no hint is believed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _HEADER = 12  # "PACK", version, number of objects (gitformat-pack)
 
 
 def fetch(
-    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref: str, expected: Revision | None
+    wire: Wire, beside: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, ref: str, expected: Revision | None
 ) -> Revision | None:
     """The head of `branch`, all its objects in the mirror and `ref` pointing to it; None: let git do it.
 
-    Raises TimeoutError when the remote is silent.
+    `beside` is for a second question at the same time. Raises TimeoutError when the remote is silent.
     """
     if not wire.fits:
         return None
@@ -38,7 +38,10 @@ def fetch(
     if not have:
         return None
     try:
-        head = _head(wire, mirror, env, branch=branch, expected=expected, have=have)
+        if expected is None or expected in have:
+            head = wire.head(branch)
+        else:
+            head = _head(wire, beside, mirror, env, branch=branch, expected=expected, have=have)
         if head is None or head == _read(mirror / ref):
             return head
         if head not in have:
@@ -50,21 +53,27 @@ def fetch(
 
 
 def _head(
-    wire: Wire, mirror: Path, env: Mapping[str, str], *, branch: str, expected: Revision | None, have: list[Revision]
+    wire: Wire,
+    beside: Wire,
+    mirror: Path,
+    env: Mapping[str, str],
+    *,
+    branch: str,
+    expected: Revision,
+    have: list[Revision],
 ) -> Revision | None:
-    """What the remote says. `have` grows by what was expected, if that is not here yet and could be had meanwhile."""
+    """What the remote says. `have` grows by what was expected, if that could be had meanwhile."""
     packed = b""
-    if expected is not None and expected not in have:
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(beside.head, branch)
         with contextlib.suppress(NotThisWay):  # a forged hint, or a server that is not as far yet
             packed = wire.pack(expected, have, limit=LARGEST)
-    if expected is None or not packed:
-        return wire.head(branch)
-    with ThreadPoolExecutor(1) as beside:
-        unpacking = beside.submit(_unpack, mirror, env, expected, packed)
-        head = wire.head(branch)
-        unpacking.result()
-    have.append(expected)
-    return head
+        if packed:
+            _unpack(mirror, env, expected, packed)
+            have.append(expected)
+        head = asked.result()
+    # Who answers otherwise may have been asked a moment too early: forges have several servers.
+    return head if head == expected else wire.head(branch)
 
 
 def _heads(mirror: Path, ref: str) -> Iterator[Revision]:
