@@ -47,7 +47,7 @@ class Edits:
         return is_live and environment.project in self._settings().projects
 
     def is_settled(self, environment: Environment) -> bool:
-        """Whether the worktree holds what is wanted: else a push is on its way that no edit may overtake."""
+        """Whether nothing goes on and the worktree holds what is wanted: else an edit would overtake a push."""
         if self._store.deployments.current(environment.slug) is not None:
             return False
         config = self._settings().fingerprint(environment.project)

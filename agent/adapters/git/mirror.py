@@ -40,6 +40,7 @@ class Mirror:
         self._settings = settings
         self._turns: dict[str, threading.Lock] = {}
         self.batch = Batch(self.place, self.env)
+        self.objects = Objects(self.place, self.env)
         self._wires: dict[str, Wire] = {}  # by purpose: one question at a time goes over each
         self._expected: dict[str, Revision] = {}  # by branch
         self._held: set[Revision] = set()  # that were seen here
@@ -67,10 +68,6 @@ class Mirror:
             token=found.token,
         )
 
-    @property
-    def objects(self) -> Objects:
-        return Objects(self.place, self.env())
-
     # -- the remote --------------------------------------------------------------------------------------------
 
     def branches(self) -> Mapping[str, Revision]:
@@ -86,7 +83,7 @@ class Mirror:
 
     def _listed(self) -> Mapping[bytes, Revision] | None:
         """By the kept connection; None where git is needed. A listing waits for no fetch, so it has one of its own."""
-        wire = self._wire("listing")
+        wire = self._wire(_LISTING)
         if not wire.fits:
             return None
         try:
@@ -176,16 +173,15 @@ class Mirror:
 
     def holding(self, revision: Revision) -> Objects:
         """The mirror's objects, the revision among them: a mirror that was lost is filled again."""
-        objects = self.objects
-        if self.place.exists() and (revision in self._held or objects.has(revision)):
+        if self.place.exists() and (revision in self._held or self.objects.has(revision)):
             self.holds(revision)
-            return objects
+            return self.objects
         with self.turn():
             self._ensure()
             done = self._fetch(revision)
-        if done.ok and objects.has(revision):
+        if done.ok and self.objects.has(revision):
             self.holds(revision)
-            return objects
+            return self.objects
         raise OutsideError(
             f"Revision {revision.short} of {self._project} is neither here nor at {self.remote.host}.",
             hint="Deploy the branch again: its newest revision is fetched then.",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,9 +23,9 @@ _LINK = 0o120000
 
 
 class Objects:
-    """One mirror, read. `env` is the whole environment of git, as remote.py makes it."""
+    """One mirror, read. `env` makes the whole environment of git whenever one may be started."""
 
-    def __init__(self, mirror: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, mirror: Path, env: Callable[[], Mapping[str, str]]) -> None:
         self._mirror = mirror
         self._env = env
 
@@ -100,7 +100,7 @@ class Objects:
     def _repo(self) -> Iterator[Repo]:
         try:
             with Repo(self._mirror, expand_vars=False) as repo:
-                repo.git.update_environment(**self._env, GIT_DIR=str(self._mirror))
+                repo.git.update_environment(**self._env(), GIT_DIR=str(self._mirror))
                 yield repo
         except GitCommandError as error:
             raise StateError(
