@@ -25,6 +25,7 @@ class World:
 
     settings: config.Settings
     kept: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    nat: tuple[str, ...] = ()
     refuses: str = ""
     is_deaf: bool = False
     in_between: int = 0  # so many changes are followed by one of somebody else's
@@ -36,7 +37,7 @@ class World:
 
     def rules(self, family: int, table: str = "filter") -> tuple[str, ...]:
         if table == "nat":
-            return ()
+            return self.nat
         self.looks += 1
         if self.mistakes:
             self.mistakes -= 1
@@ -53,7 +54,11 @@ class World:
             return
         chains = [f"-N {line[1:].split()[0]}" for line in lines if line.startswith(":")]
         jumps = [line.replace("-I", "-A").replace(" 1 ", " ") for line in lines if line.startswith("-I")]
-        self.kept[family] = (*chains, *jumps, *(line for line in lines if line.startswith("-A ")))
+        rules = (*chains, *jumps, *(line for line in lines if line.startswith("-A ")))
+        if lines[0] == "*nat":
+            self.nat = rules
+        else:
+            self.kept[family] = rules
 
 
 @pytest.fixture
@@ -108,6 +113,17 @@ def test_docker_that_changes_the_same_chains_at_that_moment_is_no_problem(world:
         keeper.look()
     assert {line["event"] for line in told} == {"firewall changed"}
     assert keeper.problem == ""
+
+
+def test_nor_is_it_where_containers_are_led_to_their_role(world: World) -> None:
+    shop = replace(world.settings.projects["shop"], role="arn:aws:iam::123456789012:role/shop")
+    world.settings = replace(world.settings, projects={"shop": shop})
+    keeper = keeper_of(world)
+    keeper.look()
+    led, world.nat, world.in_between = world.nat, (), 1
+    keeper.look()
+    assert keeper.problem == ""
+    assert world.nat == led != ()
 
 
 def test_whoever_wants_no_wall_is_told_nothing_of_a_firewall_that_is_closed_to_us(world: World) -> None:
